@@ -1,0 +1,180 @@
+//! What we owe Twilio, and what an attempt to pay it taught us.
+
+use std::time::Duration;
+
+/// Where one message's feedback stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedbackState {
+    /// No event named the message yet.
+    None,
+    /// Owed to Twilio.
+    Pending,
+    /// Twilio answered 2xx.
+    Confirmed,
+    /// Given up, with a reason.
+    Dead,
+}
+
+impl FeedbackState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Pending => "pending",
+            Self::Confirmed => "confirmed",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// What one attempt taught us about its feedback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Twilio has it.
+    Confirmed,
+    /// Twilio may take it later.
+    Retry(Retry),
+    /// Twilio never will, or we stopped trying.
+    Dead(DeadReason),
+}
+
+impl Verdict {
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Retry(_) => "retry",
+            Self::Dead(_) => "dead",
+        }
+    }
+}
+
+/// When to try again, and what the attempt cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The fault was the message's or the path's: the next backoff is longer, and the give-up age runs.
+    Burnt { after: Duration },
+    /// A 2xx that proves nothing: counted apart, because only a few of these are worth it.
+    Ambiguous { after: Duration },
+    /// The message is too young to be missing: the next backoff is longer, the give-up age does not run.
+    Young { after: Duration },
+    /// The fault was not the message's (a throttle, the account): nothing is counted.
+    Unburnt { after: Duration },
+}
+
+impl Retry {
+    pub const fn after(self) -> Duration {
+        match self {
+            Self::Burnt { after } | Self::Ambiguous { after } | Self::Young { after } | Self::Unburnt { after } => {
+                after
+            }
+        }
+    }
+}
+
+/// Why a feedback was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadReason {
+    /// 404 on a message that is old enough to be there: another account or region, deleted, past retention.
+    MessageNotFound,
+    /// A 4xx that repeating does not change.
+    Rejected,
+    /// Transient faults for longer than `give_up_after`.
+    GaveUp,
+    /// 2xx answers that never agreed with what was asked.
+    Unverifiable,
+    /// Its worker was lost too often while it held the lease.
+    Poison,
+}
+
+impl DeadReason {
+    pub const ALL: [Self; 5] = [Self::MessageNotFound, Self::Rejected, Self::GaveUp, Self::Unverifiable, Self::Poison];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MessageNotFound => "message_not_found",
+            Self::Rejected => "rejected",
+            Self::GaveUp => "gave_up",
+            Self::Unverifiable => "unverifiable",
+            Self::Poison => "poison",
+        }
+    }
+}
+
+/// What kind of answer an attempt got: the second column of the verdict table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    Confirmed,
+    Ambiguous,
+    Throttled,
+    AccountFault,
+    NotFound,
+    Transient,
+    Rejected,
+}
+
+impl Class {
+    pub const ALL: [Self; 7] = [
+        Self::Confirmed,
+        Self::Ambiguous,
+        Self::Throttled,
+        Self::AccountFault,
+        Self::NotFound,
+        Self::Transient,
+        Self::Rejected,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Ambiguous => "ambiguous",
+            Self::Throttled => "throttled",
+            Self::AccountFault => "account_fault",
+            Self::NotFound => "not_found",
+            Self::Transient => "transient",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// One request to Twilio and what came of it, as the history keeps it.
+///
+/// Twilio's error message is not in it: it can hold a phone number. Its code is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub class: Class,
+    /// HTTP status, where an answer came.
+    pub status: Option<u16>,
+    /// Twilio's error code: <https://www.twilio.com/docs/api/errors>
+    pub code: Option<u32>,
+    /// `Twilio-Request-Id`, what Twilio's support asks for.
+    pub request_id: Option<String>,
+    /// What failed below HTTP: `connect`, `timeout`, `reset`…
+    pub error: Option<&'static str>,
+    pub took: Duration,
+}
+
+/// Why something stands among the dead letters: a feedback that was given up, or an event that expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterReason {
+    Dead(DeadReason),
+    Expired,
+}
+
+impl LetterReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dead(reason) => reason.as_str(),
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl TryFrom<String> for LetterReason {
+    type Error = super::Malformed;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let dead = DeadReason::ALL.into_iter().map(Self::Dead);
+        dead.chain([Self::Expired])
+            .find(|reason| reason.as_str() == text)
+            .ok_or(super::Malformed("must be message_not_found, rejected, gave_up, unverifiable, poison or expired"))
+    }
+}
