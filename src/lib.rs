@@ -4,6 +4,8 @@
 //! callers ──▶ intake ──▶ store ──▶ delivery ──▶ twilio ──▶ Twilio
 //! ```
 
+pub mod delivery; // what we owe Twilio
 pub mod domain; // the words
 pub mod store; // what we remember
 pub mod telemetry;
+pub mod twilio; // the only words Twilio hears

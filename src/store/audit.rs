@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use super::StoreError;
 use super::row::count;
 use super::upkeep::Upkeep;
-use super::StoreError;
 
 /// What one snapshot holds, and what in it contradicts the law.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,9 @@ use tokio::sync::oneshot;
 
 use super::fingerprint::fingerprint;
 use super::{Acceptance, Accepted, NotTaken, Registered};
-use crate::domain::{AccountSid, ActionId, Event, EventKey, FeedbackState, Labels, MessageSid, Namespace, Registration, Target};
+use crate::domain::{
+    AccountSid, ActionId, Event, EventKey, FeedbackState, Labels, MessageSid, Namespace, Registration, Target,
+};
 
 /// Something to write, and who waits for the answer.
 pub(super) enum Command {

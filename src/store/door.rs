@@ -45,6 +45,11 @@ impl Door {
         u32::try_from(wanted.min(before.max(0))).expect("not more than was wanted")
     }
 
+    /// How much could be started now.
+    pub fn room(&self) -> u32 {
+        u32::try_from(self.room.load(SeqCst)).unwrap_or_default()
+    }
+
     pub fn give_back(&self, unused: u32) {
         self.room.fetch_add(unused.into(), SeqCst);
     }

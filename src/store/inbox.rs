@@ -102,7 +102,13 @@ impl Inbox {
 
     /// Starts the writers: tasks of their own, so that no caller who hangs up can cut a transaction in two. They end
     /// when the inbox is closed and what had queued is written.
-    pub(super) fn start(&self, sessions: &Sessions, clock: &Clock, doors: &Doors, options: &InboxOptions) -> JoinSet<()> {
+    pub(super) fn start(
+        &self,
+        sessions: &Sessions,
+        clock: &Clock,
+        doors: &Doors,
+        options: &InboxOptions,
+    ) -> JoinSet<()> {
         let mut writers = JoinSet::new();
         for _ in 0..options.writers {
             let writer = Writer {

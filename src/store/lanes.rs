@@ -50,7 +50,12 @@ impl Outbox {
     ///
     /// # Errors
     /// Where Postgres does not answer.
-    pub async fn pause_for_fault(&self, account_sid: &AccountSid, reason: &str, probe_after: Duration) -> Result<(), StoreError> {
+    pub async fn pause_for_fault(
+        &self,
+        account_sid: &AccountSid,
+        reason: &str,
+        probe_after: Duration,
+    ) -> Result<(), StoreError> {
         let (account, reason, now) = (account_sid.as_str().to_owned(), reason.to_owned(), self.clock.now());
         self.sessions
             .run(move |session| {
@@ -149,7 +154,11 @@ impl Outbox {
 }
 
 /// Ends a pause; with `only`, just one that this hand made.
-pub(super) async fn resume(sessions: &Sessions, account_sid: &AccountSid, only: Option<&'static str>) -> Result<(), StoreError> {
+pub(super) async fn resume(
+    sessions: &Sessions,
+    account_sid: &AccountSid,
+    only: Option<&'static str>,
+) -> Result<(), StoreError> {
     let account = account_sid.as_str().to_owned();
     sessions
         .run(move |session| {
@@ -175,7 +184,15 @@ pub(super) async fn resume(sessions: &Sessions, account_sid: &AccountSid, only: 
 pub(super) async fn lanes(sessions: &Sessions, also: &[AccountSid]) -> Result<Vec<LaneView>, StoreError> {
     let also: Vec<String> = also.iter().map(|account| account.as_str().to_owned()).collect();
     type Lane = (
-        String, Option<String>, Option<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, i64, i64, Option<DateTime<Utc>>, i64,
+        String,
+        Option<String>,
+        Option<String>,
+        Option<DateTime<Utc>>,
+        Option<DateTime<Utc>>,
+        i64,
+        i64,
+        Option<DateTime<Utc>>,
+        i64,
     );
     type Report = (String, String, i32, i32, String, DateTime<Utc>);
     let (rows, reports): (Vec<Lane>, Vec<Report>) = sessions

@@ -8,12 +8,10 @@ use sqlx::postgres::PgConnection;
 use super::row::{column, feedback_state, parsed, parsed_if_any, small};
 use super::session::Sessions;
 use super::{
-    ActionEvent, ActionMessage, ActionView, AttemptView, Cursor, DeadLetter, FeedbackView, Happening, LaneView, LetterFilter,
-    MessageView, Page, Receipt, StoreError, lanes, letters,
+    ActionEvent, ActionMessage, ActionView, AttemptView, Cursor, DeadLetter, FeedbackView, Happening, LaneView,
+    LetterFilter, MessageView, Page, Receipt, StoreError, lanes, letters,
 };
-use crate::domain::{
-    AccountSid, ActionId, EventKey, EventState, FeedbackState, Labels, MessageSid, Namespace,
-};
+use crate::domain::{AccountSid, ActionId, EventKey, EventState, FeedbackState, Labels, MessageSid, Namespace};
 
 /// What readers may ask. Cheap to clone.
 #[derive(Clone)]
@@ -102,7 +100,9 @@ impl Ledger {
                     .fetch_all(session)
                     .await?;
                     keys.into_iter()
-                        .map(|(namespace, event_id)| Ok(EventKey { namespace: parsed(namespace)?, event_id: parsed(event_id)? }))
+                        .map(|(namespace, event_id)| {
+                            Ok(EventKey { namespace: parsed(namespace)?, event_id: parsed(event_id)? })
+                        })
                         .collect()
                 })
             })
@@ -193,7 +193,8 @@ async fn receipt(session: &mut PgConnection, key: EventKey) -> Result<Option<Rec
         history.push(plain(accepted_at, "parked"));
     }
     for (at, what, message_sid, detail) in happenings {
-        let what = ["resolved", "attempt", "confirmed", "dead"].into_iter().find(|known| *known == what).unwrap_or("attempt");
+        let what =
+            ["resolved", "attempt", "confirmed", "dead"].into_iter().find(|known| *known == what).unwrap_or("attempt");
         history.push(Happening { at, what, message_sid: Some(parsed(message_sid)?), detail });
     }
     history.extend(expired_at.map(|at| plain(at, "expired")));

@@ -9,9 +9,7 @@ use tokio::task::JoinSet;
 
 use super::clock::Clock;
 use super::session::{SessionOptions, Sessions};
-use super::{
-    Doors, Inbox, InboxOptions, Ledger, Operator, Outbox, OutboxOptions, StoreError, Upkeep, UpkeepOptions,
-};
+use super::{Doors, Inbox, InboxOptions, Ledger, Operator, Outbox, OutboxOptions, StoreError, Upkeep, UpkeepOptions};
 use crate::domain::AccountSid;
 
 /// Everything about the store that somebody decides.
@@ -175,7 +173,8 @@ fn met_a_lock(error: &MigrateError) -> bool {
 /// Where Postgres cannot be reached or refuses.
 pub async fn pending_migrations(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError> {
     let mut session: PgConnection = connect.connect().await?;
-    let known: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut session).await?;
+    let known: bool =
+        sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut session).await?;
     let applied: Vec<i64> = if known {
         session.list_applied_migrations("_sqlx_migrations").await?.iter().map(|applied| applied.version).collect()
     } else {

@@ -49,7 +49,13 @@ impl Operator {
         Ok(replay)
     }
 
-    async fn replay_feedback(&self, filter: &LetterFilter, rate: u32, before: u64, batch: u64) -> Result<u64, StoreError> {
+    async fn replay_feedback(
+        &self,
+        filter: &LetterFilter,
+        rate: u32,
+        before: u64,
+        batch: u64,
+    ) -> Result<u64, StoreError> {
         let (terms, now) = (Terms::from(filter), self.clock.now());
         let number = self
             .sessions

@@ -15,7 +15,9 @@ pub(super) fn parsed<T: TryFrom<String, Error = Malformed>>(text: String) -> Res
     T::try_from(text).map_err(|fault| sqlx::Error::Decode(Box::new(fault)))
 }
 
-pub(super) fn parsed_if_any<T: TryFrom<String, Error = Malformed>>(text: Option<String>) -> Result<Option<T>, sqlx::Error> {
+pub(super) fn parsed_if_any<T: TryFrom<String, Error = Malformed>>(
+    text: Option<String>,
+) -> Result<Option<T>, sqlx::Error> {
     text.map(parsed).transpose()
 }
 

@@ -213,7 +213,8 @@ impl Settings {
         .await?;
         if synchronous != "on" || !limited {
             return Err(sqlx::Error::Protocol(
-                "the session does not keep synchronous_commit and its time limits; is a transaction pooler between?".into(),
+                "the session does not keep synchronous_commit and its time limits; is a transaction pooler between?"
+                    .into(),
             ));
         }
         if read_only {
@@ -235,7 +236,9 @@ pub fn connect_options(url: &str) -> Result<PgConnectOptions, &'static str> {
 /// Whether the connection to this database is either verified, or does not leave the machine.
 pub fn is_private(options: &PgConnectOptions) -> bool {
     let host = options.get_host();
-    let local = options.get_socket().is_some() || host.starts_with('/') || host == "localhost"
+    let local = options.get_socket().is_some()
+        || host.starts_with('/')
+        || host == "localhost"
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     local || matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
 }

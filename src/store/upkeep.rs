@@ -107,7 +107,8 @@ impl Upkeep {
     /// Where Postgres does not answer.
     pub async fn forget_events(&self) -> Result<u64, StoreError> {
         let dead_letters = self.options.dead_letters.as_secs_f64();
-        let (now, history, batch) = (self.clock.now(), self.options.history.as_secs_f64(), i64::from(self.options.batch));
+        let (now, history, batch) =
+            (self.clock.now(), self.options.history.as_secs_f64(), i64::from(self.options.batch));
         self.sessions
             .run(move |session| {
                 Box::pin(async move {
@@ -130,7 +131,8 @@ impl Upkeep {
     /// Where Postgres does not answer.
     pub async fn forget_messages(&self) -> Result<u64, StoreError> {
         let dead_letters = self.options.dead_letters.as_secs_f64();
-        let (now, history, batch) = (self.clock.now(), self.options.history.as_secs_f64(), i64::from(self.options.batch));
+        let (now, history, batch) =
+            (self.clock.now(), self.options.history.as_secs_f64(), i64::from(self.options.batch));
         self.sessions
             .run(move |session| {
                 Box::pin(async move {
