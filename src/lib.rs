@@ -5,4 +5,5 @@
 //! ```
 
 pub mod domain; // the words
-pub mod store; // what we remember
+pub mod postgres;
+pub mod store; // what we remember // a Postgres of our own, for first contact and for tests
