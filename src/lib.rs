@@ -6,6 +6,7 @@
 
 pub mod delivery; // what we owe Twilio
 pub mod domain; // the words
+pub mod postgres; // a Postgres of our own, for first contact and for tests
 pub mod store; // what we remember
-pub mod telemetry;
+pub mod telemetry; // logs and metrics
 pub mod twilio; // the only words Twilio hears
