@@ -6,3 +6,4 @@
 
 pub mod domain; // the words
 pub mod store; // what we remember
+pub mod twilio; // the only words Twilio hears

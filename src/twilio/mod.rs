@@ -1,0 +1,4 @@
+//! The only words Twilio hears, and a simulator that speaks them back.
+
+pub mod sim;
+pub mod wire;
