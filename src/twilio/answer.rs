@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
+use super::wire::FeedbackResource;
 use crate::domain::MessageSid;
 
 /// What one request came to, and how long that took.
@@ -77,34 +78,31 @@ impl From<&reqwest::Error> for Failure {
     }
 }
 
-/// The members that are read. Every one is optional: none is marked required in Twilio's own description.
+/// What is read of an error, in either of Twilio's forms.
 #[derive(Deserialize)]
-struct Body {
-    message_sid: Option<String>,
-    outcome: Option<String>,
-    date_updated: Option<String>,
+struct ErrorBody {
     code: Option<u32>,
+}
+
+/// An array would be taken for the members of an object in their order.
+fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    body.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(body).ok()).flatten()
 }
 
 /// Reads a whole answer.
 pub(super) fn read(asked: &MessageSid, status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
-    let body: Option<Body> = match body.first() {
-        // An array would be taken for the members in order.
-        Some(b'{') => serde_json::from_slice(body).ok(),
-        _ => None,
-    };
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Answer::Http {
         status,
-        agreement: body.as_ref().map_or(Agreement::Unverifiable, |body| agreement(asked, body)),
-        code: body.as_ref().and_then(|body| body.code),
+        agreement: object(body).map_or(Agreement::Unverifiable, |body| agreement(asked, &body)),
+        code: object::<ErrorBody>(body).and_then(|body| body.code),
         retry_after: retry_after(headers),
         request_id: text("twilio-request-id").and_then(request_id),
         concurrent: text("twilio-concurrent-requests").and_then(|number| number.trim().parse().ok()),
     }
 }
 
-fn agreement(asked: &MessageSid, body: &Body) -> Agreement {
+fn agreement(asked: &MessageSid, body: &FeedbackResource) -> Agreement {
     let ours = body.message_sid.as_ref().is_none_or(|sid| sid == asked.as_str());
     let confirmed = body.outcome.as_ref().is_none_or(|outcome| outcome == "confirmed");
     if ours && confirmed {
