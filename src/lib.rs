@@ -4,5 +4,6 @@
 //! callers ──▶ intake ──▶ store ──▶ delivery ──▶ twilio ──▶ Twilio
 //! ```
 
+pub mod config; // what an operator decides
 pub mod domain; // the words
 pub mod store; // what we remember
