@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::table::Table;
+
 /// `[retention]`
 #[derive(Clone, Debug)]
 pub struct Retention {
@@ -9,4 +11,11 @@ pub struct Retention {
     pub history: Duration,
     /// Dead letters.
     pub dead_letters: Duration,
+}
+
+impl Retention {
+    pub(super) fn read(table: &Table<'_>) -> Self {
+        const KEPT: std::ops::RangeInclusive<Duration> = Duration::from_hours(1)..=Duration::from_hours(24 * 3650);
+        Self { history: table.duration("history", KEPT), dead_letters: table.duration("dead_letters", KEPT) }
+    }
 }
