@@ -4,6 +4,7 @@
 //! callers ──▶ intake ──▶ store ──▶ delivery ──▶ twilio ──▶ Twilio
 //! ```
 
+pub mod config; // what an operator decides
 pub mod delivery; // what we owe Twilio
 pub mod domain; // the words
 pub mod postgres; // a Postgres of our own, for first contact and for tests
