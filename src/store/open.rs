@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::task::JoinSet;
 
@@ -140,22 +140,27 @@ pub async fn migrate(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError>
     let mut tries = 0;
     loop {
         tries += 1;
-        let mut session = connect.connect().await?;
-        sqlx::query("select set_config('lock_timeout', $1, false)")
-            .bind(format!("{}ms", MIGRATION_LOCK_TIMEOUT.as_millis()))
-            .execute(&mut session)
-            .await?;
-        match migrations().run(&mut session).await {
-            Ok(()) => {
-                session.close().await?;
-                return Ok(pending);
-            }
+        // A pool of one: sqlx's migrator, given a bare connection, is no future that a task may be spawned around.
+        let pool = PgPoolOptions::new().max_connections(1).after_connect(|session, _| Box::pin(limit_lock(session)));
+        let pool = pool.connect_with(connect.clone()).await?;
+        let done = migrations().run(&pool).await;
+        pool.close().await;
+        match done {
+            Ok(()) => return Ok(pending),
             Err(error) if met_a_lock(&error) && tries < MIGRATION_TRIES => {
                 tracing::info!(tries, "Waiting for a lock to migrate the schema; somebody else holds it");
             }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+async fn limit_lock(session: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("select set_config('lock_timeout', $1, false)")
+        .bind(format!("{}ms", MIGRATION_LOCK_TIMEOUT.as_millis()))
+        .execute(session)
+        .await
+        .map(drop)
 }
 
 /// `lock_not_available`: <https://www.postgresql.org/docs/current/errcodes-appendix.html>

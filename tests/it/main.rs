@@ -4,5 +4,6 @@
 
 mod harness; // what stories start from
 
+mod accepted_is_never_lost; // promises 1 and 2
 mod databases; // a database of its own for each test
 mod embedded; // a Postgres of our own

@@ -4,8 +4,10 @@ pub(crate) mod database; // a database of its own for each test
 pub(crate) mod held; // a server in another process, to be killed
 pub(crate) mod outside; // waiting for a process that is not ours
 mod postgres; // the one server behind all of them
+pub(crate) mod world; // a database, a Twilio, and confirmd in between
 
 /// Makes the template that each test's database is a copy of.
-async fn migrate(_url: &str) -> Result<(), String> {
-    Ok(())
+async fn migrate(url: &str) -> Result<(), String> {
+    let connect = confirmd::store::connect_options(url)?;
+    confirmd::store::migrate(&connect).await.map(drop).map_err(|error| error.to_string())
 }
