@@ -7,7 +7,8 @@
 pub mod config; // what an operator decides
 pub mod delivery; // what we owe Twilio
 pub mod domain; // the words
+pub mod operate; // what an operator asks and does
 pub mod postgres; // a Postgres of our own, for first contact and for tests
 pub mod store; // what we remember
-pub mod telemetry; // logs and metrics
+pub mod telemetry; // what confirmd says of itself
 pub mod twilio; // the only words Twilio hears

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::Url;
-
 use super::{
     credentials::{self, Credentials},
     host::{self, HostLabel},
@@ -22,8 +20,8 @@ pub struct Account {
     pub second: Option<Credentials>,
     pub region: Option<String>,
     pub edge: Option<String>,
-    /// `delivery.base_url` with this account's region and edge. Scheme, host and port only.
-    pub base_url: Url,
+    /// `delivery.base_url` with this account's region and edge: scheme, host and port, without a slash at its end.
+    pub base_url: String,
     /// Requests that confirmd has in flight at most.
     pub max_concurrency: u32,
     /// When Twilio says that more than this are in flight for the account, whoever sent them, feedback yields.
@@ -31,7 +29,7 @@ pub struct Account {
 }
 
 impl Account {
-    pub(super) fn read_all(root: &Table<'_>, base_url: &Url) -> Vec<Self> {
+    pub(super) fn read_all(root: &Table<'_>, base_url: &str) -> Vec<Self> {
         let tables = root.tables("accounts");
         root.findings.rule(
             &["accounts"],
@@ -53,7 +51,7 @@ impl Account {
         accounts.collect()
     }
 
-    fn read(table: &Table<'_>, position: usize, base_url: &Url) -> Option<Self> {
+    fn read(table: &Table<'_>, position: usize, base_url: &str) -> Option<Self> {
         let account_sid: Option<AccountSid> = table.required("account_sid");
         let name = lane_name(table, position);
         let credentials = credentials::read(table);

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::Url;
-
 use super::{host, table::Table};
 
 /// `[delivery]`
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// Before region and edge; an account's own `base_url` is the one to send to.
-    pub base_url: Url,
+    /// Before region and edge; an account's own `base_url` is the one to send to. Without a slash at its end.
+    pub base_url: String,
     /// One HTTP request, from connecting to the last byte of the answer.
     pub request_timeout: Duration,
     /// Part of `request_timeout`.
@@ -61,10 +59,10 @@ impl Delivery {
     }
 }
 
-fn base_url(table: &Table<'_>, allow_insecure_twilio: bool) -> Url {
+fn base_url(table: &Table<'_>, allow_insecure_twilio: bool) -> String {
     let text = table.text("base_url").map_or(host::TWILIO, |given| given.text);
     host::base_url(text, allow_insecure_twilio).unwrap_or_else(|problem| {
         table.fault("base_url", problem);
-        Url::parse(host::TWILIO).expect("Twilio's own URL parses")
+        host::TWILIO.to_owned()
     })
 }

@@ -9,10 +9,10 @@ use crate::domain::Malformed;
 /// Where Twilio is.
 pub(super) const TWILIO: &str = "https://api.twilio.com";
 
-/// Scheme, host and port: all that a base URL may have.
+/// Scheme, host and port: all that a base URL may have. Without a slash at its end.
 ///
 /// What comes behind them is ours alone, or somebody could make us send credentials to a path of their choosing.
-pub(super) fn base_url(text: &str, allow_insecure: bool) -> Result<Url, &'static str> {
+pub(super) fn base_url(text: &str, allow_insecure: bool) -> Result<String, &'static str> {
     const SHAPE: &str = "must be https://HOST or https://HOST:PORT, with no user, path or query";
     let (scheme, authority) = text.split_once("://").ok_or(SHAPE)?;
     let authority = authority.strip_suffix('/').unwrap_or(authority);
@@ -22,11 +22,12 @@ pub(super) fn base_url(text: &str, allow_insecure: bool) -> Result<Url, &'static
         return Err(SHAPE);
     }
     let url = Url::parse(text).map_err(|_| SHAPE)?;
-    let host = url.host_str().ok_or(SHAPE)?;
+    let host = url.host_str().filter(|host| !host.ends_with('.')).ok_or(SHAPE)?;
+    let origin = url.origin().ascii_serialization();
     match scheme {
-        "https" => Ok(url),
+        "https" => Ok(origin),
         _ if is_twilio(host) => Err("must be https: Twilio would be sent the credentials in the clear"),
-        _ if allow_insecure || is_loopback(host) => Ok(url),
+        _ if allow_insecure || is_loopback(host) => Ok(origin),
         _ => Err("must be https, unless it is loopback or allow_insecure_twilio = true"),
     }
 }
@@ -34,30 +35,33 @@ pub(super) fn base_url(text: &str, allow_insecure: bool) -> Result<Url, &'static
 /// The base URL for one account, as Twilio's own SDKs make it: `https://product.edge.region.twilio.com`.
 ///
 /// A port is kept. Hosts that are not Twilio's have neither region nor edge, and are kept as they are.
-pub(super) fn host(base_url: &Url, region: Option<&str>, edge: Option<&str>) -> Url {
-    let Some(name) = base_url.host_str().filter(|name| is_twilio(name)) else { return base_url.clone() };
-    let labels: Vec<_> = name.split('.').collect();
+pub(super) fn host(base_url: &str, region: Option<&str>, edge: Option<&str>) -> String {
+    moved(base_url, region, edge).unwrap_or_else(|| base_url.to_owned())
+}
+
+fn moved(base_url: &str, region: Option<&str>, edge: Option<&str>) -> Option<String> {
+    let mut url = Url::parse(base_url).ok()?;
+    let labels: Vec<_> = url.host_str().filter(|name| is_twilio(name))?.split('.').collect();
     let (product, old_edge, old_region) = match labels[..] {
         [product, _, _] => (product, None, None),
         [product, region, _, _] => (product, None, Some(region)),
         [product, edge, region, _, _] => (product, Some(edge), Some(region)),
-        _ => return base_url.clone(),
+        _ => return None,
     };
     let edge = edge.or(old_edge);
     let region = region.or(old_region).or(edge.map(|_| "us1"));
-    let name: Vec<_> = [Some(product), edge, region, Some("twilio.com")].into_iter().flatten().collect();
-    let mut url = base_url.clone();
-    match url.set_host(Some(&name.join("."))) {
-        Ok(()) => url,
-        Err(_) => base_url.clone(),
-    }
+    let labels: Vec<_> = [Some(product), edge, region, Some("twilio.com")].into_iter().flatten().collect();
+    url.set_host(Some(&labels.join("."))).ok()?;
+    Some(url.origin().ascii_serialization())
 }
 
 /// Whether a host names a region but no edge. Twilio serves these from us1, where the region's credentials are wrong.
 ///
 /// Source: <https://www.twilio.com/docs/global-infrastructure/using-the-twilio-rest-api-in-a-non-us-region>
-pub(super) fn lacks_edge(url: &Url) -> bool {
-    let labels: Vec<_> = url.host_str().unwrap_or_default().split('.').collect();
+pub(super) fn lacks_edge(base_url: &str) -> bool {
+    let url = Url::parse(base_url).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let labels: Vec<_> = host.split('.').collect();
     matches!(labels[..], [_, region, "twilio", "com"] if region != "us1")
 }
 
@@ -92,20 +96,20 @@ mod tests {
     #[test]
     fn region_and_edge_make_the_host_that_twilios_sdks_make() {
         for (input, edge, region, result) in [
-            ("https://api.twilio.com", None, None, "https://api.twilio.com/"),
-            ("https://api.twilio.com", Some("edge"), None, "https://api.edge.us1.twilio.com/"),
-            ("https://api.twilio.com", None, Some("region"), "https://api.region.twilio.com/"),
-            ("https://api.twilio.com", Some("edge"), Some("region"), "https://api.edge.region.twilio.com/"),
-            ("https://api.region.twilio.com", Some("edge"), None, "https://api.edge.region.twilio.com/"),
-            ("https://api.uriedge.region.twilio.com", Some("edge"), None, "https://api.edge.region.twilio.com/"),
-            ("https://api.uriedge.uriregion.twilio.com", None, Some("r"), "https://api.uriedge.r.twilio.com/"),
-            ("https://api.region.twilio.com:123", Some("edge"), None, "https://api.edge.region.twilio.com:123/"),
-            ("https://api.region2.domain.com", Some("edge"), Some("region"), "https://api.region2.domain.com/"),
-            ("https://api.nottwilio.com", Some("edge"), None, "https://api.nottwilio.com/"),
-            ("http://127.0.0.1:4010", Some("edge"), Some("region"), "http://127.0.0.1:4010/"),
+            ("https://api.twilio.com", None, None, "https://api.twilio.com"),
+            ("https://api.twilio.com", Some("edge"), None, "https://api.edge.us1.twilio.com"),
+            ("https://api.twilio.com", None, Some("region"), "https://api.region.twilio.com"),
+            ("https://api.twilio.com", Some("edge"), Some("region"), "https://api.edge.region.twilio.com"),
+            ("https://api.region.twilio.com", Some("edge"), None, "https://api.edge.region.twilio.com"),
+            ("https://api.uriedge.region.twilio.com", Some("edge"), None, "https://api.edge.region.twilio.com"),
+            ("https://api.uriedge.uriregion.twilio.com", None, Some("r"), "https://api.uriedge.r.twilio.com"),
+            ("https://api.region.twilio.com:123", Some("edge"), None, "https://api.edge.region.twilio.com:123"),
+            ("https://api.region2.domain.com", Some("edge"), Some("region"), "https://api.region2.domain.com"),
+            ("https://api.nottwilio.com", Some("edge"), None, "https://api.nottwilio.com"),
+            ("http://127.0.0.1:4010", Some("edge"), Some("region"), "http://127.0.0.1:4010"),
         ] {
-            let base_url = Url::parse(input).unwrap();
-            assert_eq!(host(&base_url, region, edge).as_str(), result, "{input} {edge:?} {region:?}");
+            let base_url = base_url(input, false).unwrap();
+            assert_eq!(host(&base_url, region, edge), result, "{input} {edge:?} {region:?}");
         }
     }
 
@@ -130,6 +134,7 @@ mod tests {
             "https://api.twilio.com#x",
             "https://api.twilio.com/%2e%2e",
             "https://api.twilio.com:99999",
+            "https://api.twilio.com.",
             " https://api.twilio.com",
             "https://api.twi\tlio.com",
         ] {
@@ -158,7 +163,7 @@ mod tests {
             ("https://api.twilio.com", false),
             ("https://api.ie1.example.com", false),
         ] {
-            assert_eq!(lacks_edge(&Url::parse(url).unwrap()), lacks, "{url}");
+            assert_eq!(lacks_edge(url), lacks, "{url}");
         }
     }
 }

@@ -54,7 +54,7 @@ fn the_least_that_serves_gets_the_documented_defaults() {
     let [account] = &config.accounts[..] else { panic!("one account") };
     assert_eq!((account.account_sid.as_str(), account.name.as_str()), (SID, "lane-1"));
     assert_eq!((account.max_concurrency, account.yield_above), (32, 64));
-    assert_eq!(account.base_url.as_str(), "https://api.twilio.com/");
+    assert_eq!(account.base_url, "https://api.twilio.com");
     assert_eq!(token(&account.credentials), "hunter2");
 }
 
@@ -99,7 +99,7 @@ fn twilios_own_variables_make_the_only_account_complete_one_or_add_one() {
     let overridden = load(&least(), &twilio(SID)).unwrap().accounts;
     assert_eq!(overridden.len(), 1);
     assert_eq!(token(&overridden[0].credentials), "newer");
-    assert_eq!(overridden[0].base_url.as_str(), "https://api.dublin.ie1.twilio.com/");
+    assert_eq!(overridden[0].base_url, "https://api.dublin.ie1.twilio.com");
 
     let added = load(&least(), &twilio(OTHER_SID)).unwrap().accounts;
     let known: Vec<_> = added.iter().map(|account| (account.account_sid.as_str(), account.name.as_str())).collect();
@@ -155,7 +155,7 @@ fn a_base_url_of_ones_own_keeps_its_host_whatever_the_region() {
         ("TWILIO_REGION", "ie1"),
     ]);
     let config = load(&least(), &variables).unwrap();
-    assert_eq!(config.accounts[0].base_url.as_str(), "http://127.0.0.1:4010/");
+    assert_eq!(config.accounts[0].base_url, "http://127.0.0.1:4010");
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! What an operator asks and does.
+
+pub mod token;

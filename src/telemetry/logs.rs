@@ -1,0 +1,186 @@
+//! Log lines: JSON for collectors, text for a terminal. They go to stderr; stdout belongs to what a command answers.
+
+use std::{
+    env,
+    error::Error,
+    fmt::{self, Write as _},
+    io::{self, IsTerminal},
+};
+
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter,
+    field::MakeExt,
+    fmt::{MakeWriter, format},
+    util::SubscriberInitExt,
+};
+
+use crate::config::LogFormat;
+
+/// Logs from here on. Fails if `filter` is none, or if somebody logs already.
+pub fn init_logs(log_format: LogFormat, filter: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let terminal = io::stderr().is_terminal();
+    let style = match log_format {
+        LogFormat::Json => Style::Json,
+        LogFormat::Auto if !terminal => Style::Json,
+        LogFormat::Auto | LogFormat::Pretty => Style::Text { colour: terminal && wants_colour() },
+    };
+    subscriber(style, EnvFilter::builder().parse(filter)?, io::stderr).try_init()?;
+    Ok(())
+}
+
+/// Source: <https://no-color.org>
+fn wants_colour() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[derive(Clone, Copy)]
+enum Style {
+    Json,
+    Text { colour: bool },
+}
+
+fn subscriber<W>(style: Style, filter: EnvFilter, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let logs = tracing_subscriber::fmt().with_env_filter(filter);
+    match style {
+        Style::Json => {
+            Box::new(logs.json().flatten_event(true).with_span_list(false).with_writer(MakeHarmless(writer)).finish())
+        }
+        // The library's own fields would let a value through that holds a line break, and so a line of its own.
+        Style::Text { colour } => {
+            let fields = format::debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(Harmless(writer), "{value:?}"),
+                name => write!(Harmless(writer), "{name}={value:?}"),
+            });
+            Box::new(logs.with_ansi(colour).fmt_fields(fields.delimited(" ")).with_writer(writer).finish())
+        }
+    }
+}
+
+/// Whether a character could act on a terminal, end the line, or turn what follows around.
+fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Writes text, and harmful characters as JSON would: `\u001b`.
+struct Harmless<W>(W);
+
+impl<W: fmt::Write> fmt::Write for Harmless<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if is_harmful(c) { write!(self.0, "\\u{:04x}", u32::from(c))? } else { self.0.write_char(c)? }
+        }
+        Ok(())
+    }
+}
+
+/// Lines of JSON, which itself escapes only some of the harmful characters.
+struct MakeHarmless<M>(M);
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for MakeHarmless<M> {
+    type Writer = HarmlessLines<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        HarmlessLines(self.0.make_writer())
+    }
+}
+
+struct HarmlessLines<W>(W);
+
+impl<W: io::Write> io::Write for HarmlessLines<W> {
+    /// Takes a whole line, as it is handed one.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let mut harmless = Harmless(String::with_capacity(text.len()));
+        let body = text.trim_end_matches('\n');
+        if body.chars().any(is_harmful) {
+            harmless.write_str(body).map_err(io::Error::other)?;
+            harmless.0.push('\n');
+            self.0.write_all(harmless.0.as_bytes())?;
+        } else {
+            self.0.write_all(line)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged meanwhile.
+    fn logged(style: Style, filter: &str, act: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let filter = EnvFilter::builder().parse(filter).unwrap();
+        tracing::subscriber::with_default(subscriber(style, filter, move || writer.clone()), act);
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    const HOSTILE: &str = "a\x1b[31mb\nc\rd\u{9b}e\u{7f}f\u{202e}g\u{2028}h";
+
+    fn say_hostile() {
+        let span = tracing::info_span!("request", id = %HOSTILE);
+        let _inside = span.enter();
+        tracing::info!(display = %HOSTILE, debug = ?HOSTILE, text = HOSTILE, "Said {HOSTILE}");
+    }
+
+    #[test]
+    fn no_value_can_act_on_a_terminal_or_make_a_line_of_its_own() {
+        for style in [Style::Text { colour: false }, Style::Json] {
+            let text = logged(style, "info", say_hostile);
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(!line.chars().any(is_harmful), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_json_line_is_json_and_keeps_what_was_said() {
+        let text = logged(Style::Json, "info", say_hostile);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["text"], HOSTILE);
+        assert_eq!(line["message"], format!("Said {HOSTILE}"));
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["span"]["id"], HOSTILE);
+    }
+
+    #[test]
+    fn colour_is_there_only_when_wanted() {
+        let say = || tracing::info!(lane = %"main", "Confirmed");
+        assert!(logged(Style::Text { colour: true }, "info", say).contains("\x1b["));
+        let plain = logged(Style::Text { colour: false }, "info", say);
+        assert!(plain.contains("Confirmed lane=main") && !plain.contains('\x1b'), "{plain}");
+    }
+
+    #[test]
+    fn the_filter_decides_what_is_said() {
+        let say = || {
+            tracing::debug!("quiet");
+            tracing::warn!("loud");
+        };
+        let text = logged(Style::Json, "warn", say);
+        assert!(text.contains("loud") && !text.contains("quiet"), "{text}");
+    }
+}

@@ -1,0 +1,127 @@
+//! What confirmd says of itself: log lines for people and collectors, metrics for Prometheus.
+//!
+//! No SID, id, URL or other text of a caller is ever a label: labels are lanes, classes, routes, reasons.
+
+mod logs;
+mod moments;
+mod names;
+
+use std::{sync::OnceLock, time::Duration};
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+pub use logs::init_logs;
+pub use moments::*;
+pub use names::*;
+
+/// Bounds of what answers and commits take.
+const SECONDS: [f64; 15] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Bounds of what takes as long as Twilio is away: to a week.
+const SECONDS_TO_DAYS: [f64; 15] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0];
+
+const BATCH_SIZES: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 10_000.0];
+
+/// Keeps the metrics from here on. Asked again, it gives the same ones: there is one recorder in a process.
+pub fn metrics_recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let handle = builder().install_recorder().expect("nobody else installs a recorder");
+        describe();
+        handle
+    };
+    RECORDER.get_or_init(install).clone()
+}
+
+/// Histograms keep every value until they are read. Nobody may be reading.
+pub async fn tidy_metrics(handle: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+fn builder() -> PrometheusBuilder {
+    PrometheusBuilder::new()
+        .set_buckets(&SECONDS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_batch_size".to_owned()), &BATCH_SIZES))
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Full(EVENT_TO_CONFIRMED_SECONDS.to_owned()), &SECONDS_TO_DAYS)
+        })
+        .expect("no list of bounds is empty")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Class, DeadReason, EventState, LaneName};
+
+    /// What a scrape would hold after these moments.
+    fn scraped(moments: impl FnOnce()) -> String {
+        let recorder = builder().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            moments();
+        });
+        handle.render()
+    }
+
+    #[test]
+    fn histograms_have_bounds_that_fit_what_they_hold() {
+        let text = scraped(|| {
+            committed(3, Duration::from_millis(2), true);
+            confirmed(Some(Duration::from_secs(70)));
+        });
+        for line in [
+            "confirmd_commit_seconds_bucket{le=\"0.0025\"} 1",
+            "confirmd_commit_batch_size_bucket{le=\"5\"} 1",
+            "confirmd_event_to_confirmed_seconds_bucket{le=\"60\"} 0",
+            "confirmd_event_to_confirmed_seconds_bucket{le=\"300\"} 1",
+            "# HELP confirmd_commit_seconds ",
+            "# TYPE confirmd_commit_seconds histogram",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn each_moment_counts_where_it_says() {
+        let lane = LaneName::try_from("main".to_owned()).unwrap();
+        let text = scraped(|| {
+            accepted(EventState::Pending);
+            attempted(&lane, Class::Throttled, Duration::from_millis(100));
+            lane_paused(&lane, true);
+            gave_up(DeadReason::GaveUp);
+            claimed(&lane, 4, 1);
+            pool("intake", 3, 5);
+            loop_failed("settler");
+        });
+        for line in [
+            "confirmd_events_accepted_total{outcome=\"pending\"} 1",
+            "confirmd_attempts_total{lane=\"main\",class=\"throttled\"} 1",
+            "confirmd_attempt_seconds_count{lane=\"main\"} 1",
+            "confirmd_lane_paused{lane=\"main\"} 1",
+            "confirmd_given_up_total{reason=\"gave_up\"} 1",
+            "confirmd_given_up_total{reason=\"poison\"} 1",
+            "confirmd_claimed_total{lane=\"main\"} 4",
+            "confirmd_pool_connections{pool=\"intake\",state=\"in_use\"} 3",
+            "confirmd_loop_failures_total{loop=\"settler\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn names_keep_to_the_conventions_of_prometheus() {
+        for metric in METRICS {
+            let name = metric.name;
+            assert!(name.starts_with("confirmd_"), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}: a counter ends in _total");
+            assert!(!name.contains("_ms") && !name.contains("millis"), "{name}: seconds");
+            assert!(!metric.help.trim().is_empty(), "{name}");
+        }
+    }
+}

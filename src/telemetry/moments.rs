@@ -1,0 +1,155 @@
+//! The moments that are counted. A room says what happened; which metric that is, is decided here.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+use super::names::*;
+use crate::domain::{Class, DeadReason, EventState, LaneName};
+
+/// An event was taken for the first time.
+pub fn accepted(state: EventState) {
+    counter!(EVENTS_ACCEPTED_TOTAL, "outcome" => state.as_str()).increment(1);
+    if state == EventState::Parked {
+        counter!(EVENTS_PARKED_TOTAL).increment(1);
+    }
+}
+
+/// An event was taken before, and got the same answer again.
+pub fn replayed() {
+    counter!(EVENTS_REPLAYED_TOTAL).increment(1);
+}
+
+/// A message was mapped, was mapped before (`known`), or is mapped to something else (`conflict`).
+pub fn registered(outcome: &'static str) {
+    counter!(MESSAGES_REGISTERED_TOTAL, "outcome" => outcome).increment(1);
+}
+
+/// The messages of parked events came.
+pub fn unparked(events: u64) {
+    counter!(EVENTS_UNPARKED_TOTAL).increment(events);
+}
+
+/// Parked events were given up.
+pub fn expired(events: u64) {
+    counter!(EVENTS_EXPIRED_TOTAL).increment(events);
+}
+
+/// So many commands wait for the writers now.
+pub fn queue_waiting(commands: usize) {
+    gauge!(QUEUE_WAITING).set(commands as f64);
+}
+
+/// A group commit ended.
+pub fn committed(commands: usize, took: Duration, took_place: bool) {
+    counter!(COMMITS_TOTAL, "outcome" => if took_place { "committed" } else { "failed" }).increment(1);
+    histogram!(COMMIT_BATCH_SIZE).record(commands as f64);
+    histogram!(COMMIT_SECONDS).record(took);
+}
+
+/// Feedback went to its lane in memory.
+pub fn handed_off(feedback: usize) {
+    counter!(HANDED_OFF_TOTAL).increment(feedback as u64);
+}
+
+/// A claim found so much, and gave up what had lost its worker too often.
+pub fn claimed(lane: &LaneName, feedback: usize, poisoned: u64) {
+    counter!(CLAIMS_TOTAL, "lane" => lane.to_string()).increment(1);
+    counter!(CLAIMED_TOTAL, "lane" => lane.to_string()).increment(feedback as u64);
+    if 0 < poisoned {
+        counter!(GIVEN_UP_TOTAL, "reason" => DeadReason::Poison.as_str()).increment(poisoned);
+    }
+}
+
+/// A request to Twilio ended.
+pub fn attempted(lane: &LaneName, class: Class, took: Duration) {
+    counter!(ATTEMPTS_TOTAL, "lane" => lane.to_string(), "class" => class.as_str()).increment(1);
+    histogram!(ATTEMPT_SECONDS, "lane" => lane.to_string()).record(took);
+}
+
+/// So many requests are under way now.
+pub fn in_flight(lane: &LaneName, requests: usize) {
+    gauge!(IN_FLIGHT, "lane" => lane.to_string()).set(requests as f64);
+}
+
+/// So many may be, from now on.
+pub fn lane_limit(lane: &LaneName, requests: u32) {
+    gauge!(LANE_LIMIT, "lane" => lane.to_string()).set(requests);
+}
+
+pub fn lane_paused(lane: &LaneName, paused: bool) {
+    gauge!(LANE_PAUSED, "lane" => lane.to_string()).set(u32::from(paused));
+}
+
+/// What is owed, and how long the oldest that is due has been due.
+pub fn backlog(lane: &LaneName, pending: u64, oldest_due: Option<Duration>) {
+    gauge!(BACKLOG, "lane" => lane.to_string()).set(pending as f64);
+    gauge!(OLDEST_DUE_SECONDS, "lane" => lane.to_string()).set(oldest_due.unwrap_or_default());
+}
+
+/// What waits for its message, and how long the oldest has.
+pub fn parked(events: u64, oldest: Option<Duration>) {
+    gauge!(PARKED).set(events as f64);
+    gauge!(OLDEST_PARKED_SECONDS).set(oldest.unwrap_or_default());
+}
+
+/// So many dead letters are kept for this reason.
+pub fn dead_letters(reason: String, letters: u64) {
+    gauge!(DEAD_LETTERS, "reason" => reason).set(letters as f64);
+}
+
+/// A feedback became a dead letter.
+pub fn gave_up(reason: DeadReason) {
+    counter!(GIVEN_UP_TOTAL, "reason" => reason.as_str()).increment(1);
+}
+
+/// A batch of verdicts was settled.
+pub fn settled(verdicts: usize, took: Duration) {
+    histogram!(SETTLE_BATCH_SIZE).record(verdicts as f64);
+    histogram!(SETTLE_SECONDS).record(took);
+}
+
+/// Twilio has a feedback; it was owed for so long, where that is known.
+pub fn confirmed(owed_for: Option<Duration>) {
+    counter!(CONFIRMED_TOTAL).increment(1);
+    if let Some(owed_for) = owed_for {
+        histogram!(EVENT_TO_CONFIRMED_SECONDS).record(owed_for);
+    }
+}
+
+/// The same, of a worker that had lost its lease.
+pub fn confirmed_late() {
+    counter!(CONFIRMED_TOTAL).increment(1);
+    counter!(LATE_SUCCESSES_TOTAL).increment(1);
+}
+
+/// A verdict came too late to count.
+pub fn fenced() {
+    counter!(SETTLES_FENCED_TOTAL).increment(1);
+}
+
+pub fn pool(pool: &'static str, in_use: u32, idle: u32) {
+    gauge!(POOL_CONNECTIONS, "pool" => pool, "state" => "in_use").set(in_use);
+    gauge!(POOL_CONNECTIONS, "pool" => pool, "state" => "idle").set(idle);
+}
+
+pub fn db_up(up: bool) {
+    gauge!(DB_UP).set(u32::from(up));
+}
+
+/// What a commit survives: `local` this server, `sync` a standby too.
+pub fn db_durability(mode: &'static str) {
+    for known in ["local", "sync"] {
+        gauge!(DB_DURABILITY, "mode" => known).set(u32::from(known == mode));
+    }
+}
+
+/// The conservation law misses so many.
+pub fn drift(missing: u64) {
+    gauge!(CONSERVATION_DRIFT).set(missing as f64);
+}
+
+/// A step of a loop failed; the loop goes on.
+pub fn loop_failed(name: &'static str) {
+    counter!(LOOP_FAILURES_TOTAL, "loop" => name).increment(1);
+}

@@ -1,0 +1,132 @@
+//! The metrics: every name, what it means, and its labels in braces.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// A metric as Prometheus is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// How values are spread.
+    Histogram,
+}
+
+macro_rules! metrics {
+    ($(#[doc = $help:literal] $kind:ident $constant:ident = $name:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+
+        /// All of them.
+        pub const METRICS: &[Metric] = &[$(Metric { name: $name, kind: Kind::$kind, help: $help }),*];
+    };
+}
+
+metrics! {
+    /// Which version runs: always 1 {version}.
+    Gauge BUILD_INFO = "confirmd_build_info";
+
+    /// HTTP requests answered {route, method, status}.
+    Counter HTTP_REQUESTS_TOTAL = "confirmd_http_requests_total";
+    /// From a request's head to its answer {route}.
+    Histogram HTTP_REQUEST_SECONDS = "confirmd_http_request_seconds";
+    /// Connections closed at once because too many were open.
+    Counter HTTP_CONNECTIONS_REFUSED_TOTAL = "confirmd_http_connections_refused_total";
+
+    /// Events taken for the first time {outcome: pending, parked, confirmed, dead}.
+    Counter EVENTS_ACCEPTED_TOTAL = "confirmd_events_accepted_total";
+    /// Events that were taken before, and got the same answer again.
+    Counter EVENTS_REPLAYED_TOTAL = "confirmd_events_replayed_total";
+    /// Events that came before their message.
+    Counter EVENTS_PARKED_TOTAL = "confirmd_events_parked_total";
+    /// Parked events whose message came.
+    Counter EVENTS_UNPARKED_TOTAL = "confirmd_events_unparked_total";
+    /// Parked events whose message never came.
+    Counter EVENTS_EXPIRED_TOTAL = "confirmd_events_expired_total";
+    /// Messages mapped to an action {outcome: created, known, conflict}.
+    Counter MESSAGES_REGISTERED_TOTAL = "confirmd_messages_registered_total";
+
+    /// Events and mappings that wait for the writers.
+    Gauge QUEUE_WAITING = "confirmd_queue_waiting";
+    /// One group commit, from taking a batch to Postgres's answer.
+    Histogram COMMIT_SECONDS = "confirmd_commit_seconds";
+    /// Events and mappings in one group commit.
+    Histogram COMMIT_BATCH_SIZE = "confirmd_commit_batch_size";
+    /// Group commits {outcome: committed, failed}.
+    Counter COMMITS_TOTAL = "confirmd_commits_total";
+    /// Feedback that went to a lane in memory, without a claim.
+    Counter HANDED_OFF_TOTAL = "confirmd_handed_off_total";
+
+    /// Looks for due feedback {lane}.
+    Counter CLAIMS_TOTAL = "confirmd_claims_total";
+    /// Feedback found by them {lane}.
+    Counter CLAIMED_TOTAL = "confirmd_claimed_total";
+    /// Requests to Twilio that ended {lane, class}.
+    Counter ATTEMPTS_TOTAL = "confirmd_attempts_total";
+    /// One request to Twilio, from connecting to the last byte {lane}.
+    Histogram ATTEMPT_SECONDS = "confirmd_attempt_seconds";
+    /// Requests to Twilio under way {lane}.
+    Gauge IN_FLIGHT = "confirmd_in_flight";
+    /// Requests that may be under way at once, as the lane has learnt {lane}.
+    Gauge LANE_LIMIT = "confirmd_lane_limit";
+    /// 1 while the lane is paused {lane}.
+    Gauge LANE_PAUSED = "confirmd_lane_paused";
+
+    /// Feedback that is owed to Twilio {lane}.
+    Gauge BACKLOG = "confirmd_backlog";
+    /// How long the oldest due feedback has been due {lane}.
+    Gauge OLDEST_DUE_SECONDS = "confirmd_oldest_due_seconds";
+    /// Events that wait for their message.
+    Gauge PARKED = "confirmd_parked";
+    /// How long the oldest of them has waited.
+    Gauge OLDEST_PARKED_SECONDS = "confirmd_oldest_parked_seconds";
+    /// Dead letters that are kept {reason}.
+    Gauge DEAD_LETTERS = "confirmd_dead_letters";
+    /// Feedback given up {reason}.
+    Counter GIVEN_UP_TOTAL = "confirmd_given_up_total";
+
+    /// Verdicts in one settling commit.
+    Histogram SETTLE_BATCH_SIZE = "confirmd_settle_batch_size";
+    /// One settling commit.
+    Histogram SETTLE_SECONDS = "confirmd_settle_seconds";
+    /// Verdicts of workers that had lost their lease, and changed nothing.
+    Counter SETTLES_FENCED_TOTAL = "confirmd_settles_fenced_total";
+    /// Confirmations of workers that had lost their lease, kept because they are true.
+    Counter LATE_SUCCESSES_TOTAL = "confirmd_late_successes_total";
+    /// Feedback that Twilio confirmed.
+    Counter CONFIRMED_TOTAL = "confirmd_confirmed_total";
+    /// From taking an event to Twilio's confirmation of it.
+    Histogram EVENT_TO_CONFIRMED_SECONDS = "confirmd_event_to_confirmed_seconds";
+
+    /// Connections to Postgres {pool, state: in_use, idle}.
+    Gauge POOL_CONNECTIONS = "confirmd_pool_connections";
+    /// 1 while Postgres answers.
+    Gauge DB_UP = "confirmd_db_up";
+    /// 1 for what a commit survives {mode: local, sync}.
+    Gauge DB_DURABILITY = "confirmd_db_durability";
+    /// Events or feedback that the conservation law misses: always 0.
+    Gauge CONSERVATION_DRIFT = "confirmd_conservation_drift";
+    /// Steps of a loop that failed and are tried again {loop}.
+    Counter LOOP_FAILURES_TOTAL = "confirmd_loop_failures_total";
+}
+
+/// Tells the recorder what each of them means.
+pub fn describe() {
+    for Metric { name, kind, help } in METRICS {
+        let (name, help) = (*name, help.trim());
+        let unit = if name.ends_with("_seconds") { Unit::Seconds } else { Unit::Count };
+        match kind {
+            Kind::Counter => describe_counter!(name, unit, help),
+            Kind::Gauge => describe_gauge!(name, unit, help),
+            Kind::Histogram => describe_histogram!(name, unit, help),
+        }
+    }
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
+}
