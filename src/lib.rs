@@ -5,4 +5,5 @@
 //! ```
 
 pub mod domain; // the words
+pub mod intake; // what callers tell us
 pub mod store; // what we remember
