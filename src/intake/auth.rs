@@ -1,0 +1,182 @@
+//! Who is calling: a bearer token, its digest, and the caller that it belongs to.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, header, request::Parts},
+    middleware::Next,
+    response::Response,
+};
+use sha2::{Digest, Sha256};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+
+use super::problem::Problem;
+use crate::domain::{CallerName, Namespace};
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// To tell of messages and events.
+    Ingest,
+    /// To read what was told, and what became of it.
+    Read,
+    /// To replay dead letters, to pause and resume lanes.
+    Operate,
+}
+
+impl Scope {
+    pub const ALL: [Self; 3] = [Self::Ingest, Self::Read, Self::Operate];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Read => "read",
+            Self::Operate => "operate",
+        }
+    }
+}
+
+/// A calling service, as it is configured.
+#[derive(Clone, Debug)]
+pub struct CallerOptions {
+    pub name: CallerName,
+    pub namespace: Namespace,
+    pub scopes: Vec<Scope>,
+    /// SHA-256 of each live token; two make rotation seamless.
+    pub token_digests: Vec<[u8; 32]>,
+}
+
+/// Whoever sent this request. A handler that asks for it can only be reached with a valid token.
+#[derive(Clone, Debug)]
+pub(super) struct Caller(Arc<CallerOptions>);
+
+impl Caller {
+    pub(super) fn name(&self) -> &CallerName {
+        &self.0.name
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.0.namespace
+    }
+
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        self.0.scopes.contains(&scope)
+    }
+}
+
+/// Every configured caller, by the digests of its tokens.
+#[derive(Clone)]
+pub(super) struct Callers(Arc<[([u8; 32], Caller)]>);
+
+impl Callers {
+    pub(super) fn new(callers: Vec<CallerOptions>) -> Self {
+        let by_digest = callers.into_iter().flat_map(|options| {
+            let digests = options.token_digests.clone();
+            let caller = Caller(Arc::new(options));
+            digests.into_iter().map(move |digest| (digest, caller.clone()))
+        });
+        Self(by_digest.collect())
+    }
+
+    /// Compares with every digest, whichever fits: how long it takes says nothing about any of them.
+    fn find(&self, token: &[u8]) -> Option<&Caller> {
+        let told: [u8; 32] = Sha256::digest(token).into();
+        let mut found = u32::MAX;
+        for (index, (digest, _)) in (0_u32..).zip(self.0.iter()) {
+            found.conditional_assign(&index, told.ct_eq(digest));
+        }
+        self.0.get(usize::try_from(found).ok()?).map(|(_, caller)| caller)
+    }
+}
+
+/// Makes the caller known to what follows, if the token is valid; turning away is up to [`super::policy`].
+pub(super) async fn identify(State(callers): State<Callers>, mut request: Request, next: Next) -> Response {
+    // A missing token is compared as well.
+    if let Some(caller) = callers.find(bearer(request.headers()).unwrap_or_default()) {
+        tracing::Span::current().record("caller", caller.name().as_str());
+        let caller = caller.clone();
+        request.extensions_mut().insert(caller);
+    }
+    next.run(request).await
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut told = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(only), None) = (told.next(), told.next()) else { return None };
+    let (scheme, token) = only.as_bytes().split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get().cloned().ok_or(Problem::Unauthorized)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn callers() -> Callers {
+        let caller = |name: &str, tokens: &[&str]| CallerOptions {
+            name: name.to_owned().try_into().unwrap(),
+            namespace: "default".to_owned().try_into().unwrap(),
+            scopes: vec![Scope::Ingest],
+            token_digests: tokens.iter().map(|token| Sha256::digest(token).into()).collect(),
+        };
+        Callers::new(vec![caller("login", &["old", "new"]), caller("signup", &["other"])])
+    }
+
+    fn who(values: &[&[u8]]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+        }
+        let callers = callers();
+        let caller = callers.find(bearer(&headers).unwrap_or_default())?;
+        Some(caller.name().to_string())
+    }
+
+    #[test]
+    fn each_live_token_names_its_caller() {
+        assert_eq!(who(&[b"Bearer old"]).as_deref(), Some("login"));
+        assert_eq!(who(&[b"bearer new"]).as_deref(), Some("login"));
+        assert_eq!(who(&[b"Bearer other"]).as_deref(), Some("signup"));
+    }
+
+    #[test]
+    fn every_wrong_form_names_nobody() {
+        assert_eq!(who(&[]), None);
+        assert_eq!(who(&[b"Bearer old", b"Bearer old"]), None, "two headers");
+        for wrong in [
+            &b""[..],
+            b"Bearer",
+            b"Bearer ",
+            b"Bearer  old",
+            b"Bearer old ",
+            b"Bearer Old",
+            b"Bearer ol",
+            b"Bearer oldd",
+            b"Bearer\told",
+            b"Basic old",
+            b"Bearerold",
+            b"old",
+            b"Token old",
+            b"Bearer \xff\xfe",
+            b"Bearer \"old\"",
+            b"Bearer old,Bearer old",
+        ] {
+            assert_eq!(who(&[wrong]), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn without_callers_nobody_gets_in() {
+        assert!(Callers::new(Vec::new()).find(b"").is_none());
+    }
+}

@@ -1,0 +1,170 @@
+//! What surrounds every request: its id, a task of its own, a deadline, one line in the log, metrics; and every
+//! error leaves as a problem.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use tokio::time::{Instant, timeout};
+use tracing::Instrument;
+
+use super::{
+    listener::InFlight,
+    problem::Problem,
+    request_id::{RequestId, X_REQUEST_ID},
+};
+
+pub const HTTP_REQUESTS_TOTAL: &str = "confirmd_http_requests_total";
+pub const HTTP_REQUEST_SECONDS: &str = "confirmd_http_request_seconds";
+
+/// Makes a router fit to be served. `deadline` is how long an answer may take; whoever gets none by then is told 503,
+/// while the work goes on.
+pub fn within_edge(router: Router, deadline: Duration) -> Router {
+    router.layer(from_fn_with_state(deadline, around))
+}
+
+async fn around(State(deadline): State<Duration>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = RequestId::of(request.headers());
+    let method = method_of(&request);
+    let route = route_of(&request);
+    let caller = tracing::field::Empty;
+    let span = tracing::info_span!("request", request_id = request_id.as_str(), method, route, caller);
+
+    let response = detached(request, next, deadline).instrument(span.clone()).await;
+    let shed = response.extensions().get::<Problem>() == Some(&Problem::Busy);
+    let mut response = explained(response, &request_id);
+    response.headers_mut().insert(X_REQUEST_ID, request_id.header());
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+
+    let took = started.elapsed();
+    let status = response.status();
+    metrics::counter!(HTTP_REQUESTS_TOTAL, "route" => route.clone(), "method" => method, "status" => code(status))
+        .increment(1);
+    metrics::histogram!(HTTP_REQUEST_SECONDS, "route" => route).record(took.as_secs_f64());
+    span.in_scope(|| {
+        let (status, took_ms) = (status.as_u16(), took.as_millis());
+        // Shedding is counted, not logged: under overload a line for each would be more load.
+        if 500 <= status && !shed {
+            tracing::warn!(status, took_ms, "Answered {status}");
+        } else {
+            tracing::debug!(status, took_ms, "Answered {status}");
+        }
+    });
+    response
+}
+
+/// Runs the request in a task of its own. The server drops this future when the client hangs up; the task goes on,
+/// so that nothing which has begun in Postgres is cut in the middle.
+async fn detached(mut request: Request, next: Next, deadline: Duration) -> Response {
+    let in_flight = request.extensions_mut().remove::<InFlight>();
+    let work = async move {
+        let response = next.run(request).await;
+        drop(in_flight);
+        response
+    };
+    match timeout(deadline, tokio::spawn(work.in_current_span())).await {
+        Ok(Ok(response)) => response,
+        // It panicked; the panic hook has logged where.
+        Ok(Err(_)) => Problem::Internal.into_response(),
+        Err(_) => Problem::Unavailable.into_response(),
+    }
+}
+
+/// Gives a problem its instance, and an error without a problem the problem of its status.
+fn explained(mut response: Response, request_id: &RequestId) -> Response {
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if is_error(response.status()) => Problem::of_bare(response.status()),
+        None => return response,
+    };
+    let mut answer = problem.answer(request_id);
+    if let Some(methods) = response.headers_mut().remove(header::ALLOW) {
+        answer.headers_mut().insert(header::ALLOW, methods);
+    }
+    answer
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+/// The template of the path, never the path itself: it holds ids, and there is no end of them.
+fn route_of(request: &Request) -> String {
+    request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned())
+}
+
+/// A method may be any word; those that nobody uses are one.
+fn method_of(request: &Request) -> &'static str {
+    match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn code(status: StatusCode) -> String {
+    status.as_str().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn asked(router: Router, path: &str) -> (StatusCode, Value) {
+        let request = Request::get(path).header(X_REQUEST_ID, "r1").body(Body::empty()).unwrap();
+        let response = within_edge(router, Duration::from_millis(50)).oneshot(request).await.unwrap();
+        assert_eq!(response.headers()[X_REQUEST_ID], "r1");
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_problem_with_the_requests_id() {
+        async fn panics() -> StatusCode {
+            panic!("on purpose: see src/secret.rs")
+        }
+        let (status, problem) = asked(Router::new().route("/", get(panics)), "/").await;
+        assert_eq!(status, 500);
+        assert_eq!(problem["type"], "urn:confirmd:problem:internal");
+        assert_eq!(problem["instance"], "urn:confirmd:request:r1");
+        assert!(!problem.to_string().contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_takes_too_long_is_503_while_the_work_goes_on() {
+        let (begin, done) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+        let state: &'static _ = Box::leak(Box::new((begin, done)));
+        let work = get(move || async move {
+            state.0.notified().await;
+            state.1.notify_one();
+        });
+        let (status, problem) = asked(Router::new().route("/", work), "/").await;
+        assert_eq!((status.as_u16(), &problem["type"]), (503, &"urn:confirmd:problem:unavailable".into()));
+        state.0.notify_one();
+        state.1.notified().await;
+    }
+
+    #[tokio::test]
+    async fn an_error_without_a_problem_gets_one() {
+        let router = || Router::new().route("/", get(|| async { StatusCode::IM_A_TEAPOT }));
+        assert_eq!(asked(router(), "/").await.1["type"], "urn:confirmd:problem:invalid-request");
+        assert_eq!(asked(router(), "/none").await.1["type"], "urn:confirmd:problem:not-found");
+    }
+}

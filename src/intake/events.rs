@@ -1,0 +1,92 @@
+//! `POST /v1/events` takes one event.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    Intake,
+    auth::Caller,
+    document::{Document, SMALL},
+    event_body::EventBody,
+    fault::Faults,
+    idempotency_key::idempotency_key,
+    object::Object,
+    problem::Problem,
+};
+use crate::{
+    domain::{EventId, EventState, MessageSid},
+    store::{Acceptance, Accepted},
+};
+
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// The answer to an event. The same event again gets the same answer; what becomes of it later is in its receipt.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EventTaken {
+    event_id: EventId,
+    #[schema(value_type = EventState)]
+    state: &'static str,
+    /// What it confirms. Empty while it is parked.
+    message_sids: Vec<MessageSid>,
+}
+
+/// Take one event
+///
+/// The answer comes when the event is durable, and never waits for its delivery. If there is no answer, or a 5xx,
+/// send it again with the same id: nothing is ever counted twice.
+#[utoipa::path(
+    post,
+    path = "/v1/events",
+    tag = "events",
+    params(("Idempotency-Key" = Option<String>, Header, description = "The event's id, if it is not in the body.")),
+    request_body(content = EventBody, example = json!({
+        "event_id": "3f1c9e0a-70f4-4f7c-9a53-0e8e8b3e9f21", "type": "otp.completed", "action_id": "login-7f3a",
+        "occurred_at": "2026-11-23T10:00:42Z"
+    })),
+    responses(
+        (status = 202, description = "It is durable.", body = EventTaken,
+            headers(("Idempotent-Replayed" = String, description = "`true` if it was taken before."))),
+        (status = 409, description = "It names a message that is mapped to another action or account. Nothing changed.",
+            body = super::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The content is not what it should be (`invalid-request`), or the id was used for \
+            another event (`idempotency-mismatch`). Nothing changed.",
+            body = super::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn take(
+    State(intake): State<Intake>,
+    caller: Caller,
+    headers: HeaderMap,
+    document: Document<SMALL>,
+) -> Result<Response, Problem> {
+    let mut faults = Faults::default();
+    let body: Object<EventBody> = document.parse()?;
+    let parsed = body
+        .required("", &mut faults)
+        .and_then(|body| body.parse(idempotency_key(&headers), caller.namespace(), &intake.accounts, &mut faults));
+    let event = faults.or(parsed)?;
+    let event_id = event.key.event_id.clone();
+    let (Acceptance { state, message_sids }, replayed) = settled(intake.inbox.accept(event).await?)?;
+    let taken = Json(EventTaken { event_id, state: state.as_str(), message_sids });
+    let mut response = (StatusCode::ACCEPTED, taken).into_response();
+    if replayed {
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The answer of the store, and whether it was given before.
+pub(super) fn settled(accepted: Accepted) -> Result<(Acceptance, bool), Problem> {
+    match accepted {
+        Accepted::Taken(acceptance) => Ok((acceptance, false)),
+        Accepted::Replayed(acceptance) => Ok((acceptance, true)),
+        Accepted::Mismatch => Err(Problem::IdempotencyMismatch),
+        Accepted::Conflict => Err(Problem::MessageConflict),
+    }
+}

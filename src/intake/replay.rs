@@ -1,0 +1,174 @@
+//! `POST /v1/dead-letters/replay`: makes dead letters due again.
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    Intake,
+    auth::Caller,
+    document::{Document, SMALL},
+    fault::Faults,
+    field::{Field, Member, Scalar},
+    object::Object,
+    problem::Problem,
+};
+use crate::{
+    domain::{AccountSid, EventId, LetterReason, Malformed, MessageSid, Namespace},
+    store::{LetterFilter, Replay},
+};
+
+/// Which dead letters to replay, and how fast.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplayBody {
+    /// `{}` means all of the caller's namespace.
+    #[schema(value_type = FilterBody, required = true)]
+    filter: Object<FilterBody>,
+    /// Only count what matches. This is the default: a replay has to be asked for with `false`.
+    #[schema(value_type = Option<bool>, default = true)]
+    dry_run: Field<DryRun>,
+    /// How many become due each second.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 10000, default = 50)]
+    rate: Field<Rate>,
+    /// The most to replay, the oldest first.
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 1000000, default = 1000000)]
+    limit: Field<Most>,
+}
+
+/// What must be true of a dead letter. What is left out may be anything.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = LetterFilter)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FilterBody {
+    #[schema(value_type = Option<LetterReason>)]
+    reason: Field<LetterReason>,
+    #[schema(value_type = Option<AccountSid>)]
+    account_sid: Field<AccountSid>,
+    #[schema(value_type = Option<MessageSid>)]
+    message_sid: Field<MessageSid>,
+    #[schema(value_type = Option<EventId>)]
+    event_id: Field<EventId>,
+}
+
+#[derive(Debug)]
+struct DryRun(bool);
+
+impl Member for DryRun {
+    fn parse(scalar: Scalar) -> Result<Self, Malformed> {
+        match scalar {
+            Scalar::Flag(flag) => Ok(Self(flag)),
+            _ => Err(Malformed("must be true or false")),
+        }
+    }
+}
+
+/// Invariant: 1 to 10,000.
+#[derive(Debug)]
+struct Rate(u32);
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
+impl Member for Rate {
+    fn parse(scalar: Scalar) -> Result<Self, Malformed> {
+        match scalar {
+            Scalar::Whole(rate @ 1..=10_000) => u32::try_from(rate).map(Self).map_err(|_| Self::FAULT),
+            _ => Err(Self::FAULT),
+        }
+    }
+}
+
+impl Rate {
+    const FAULT: Malformed = Malformed("must be a whole number from 1 to 10000");
+}
+
+/// Invariant: 1 to 1,000,000.
+#[derive(Debug)]
+struct Most(u64);
+
+impl Default for Most {
+    fn default() -> Self {
+        Self(1_000_000)
+    }
+}
+
+impl Member for Most {
+    fn parse(scalar: Scalar) -> Result<Self, Malformed> {
+        match scalar {
+            Scalar::Whole(most @ 1..=1_000_000) => Ok(Self(most)),
+            _ => Err(Malformed("must be a whole number from 1 to 1000000")),
+        }
+    }
+}
+
+/// A replay that was asked for, or a question about one.
+#[derive(Debug)]
+struct Order {
+    filter: LetterFilter,
+    dry_run: bool,
+    rate: u32,
+    limit: u64,
+}
+
+impl ReplayBody {
+    fn parse(self, namespace: &Namespace, faults: &mut Faults) -> Option<Order> {
+        let filter = self.filter.required("/filter", faults).map(|filter| filter.parse(namespace, faults));
+        let DryRun(dry_run) = self.dry_run.optional("/dry_run", faults).unwrap_or(DryRun(true));
+        let Rate(rate) = self.rate.optional("/rate", faults).unwrap_or_default();
+        let Most(limit) = self.limit.optional("/limit", faults).unwrap_or_default();
+        Some(Order { filter: filter?, dry_run, rate, limit })
+    }
+}
+
+impl FilterBody {
+    fn parse(self, namespace: &Namespace, faults: &mut Faults) -> LetterFilter {
+        LetterFilter {
+            namespace: Some(namespace.clone()),
+            reason: self.reason.optional("/filter/reason", faults),
+            account_sid: self.account_sid.optional("/filter/account_sid", faults),
+            message_sid: self.message_sid.optional("/filter/message_sid", faults),
+            event_id: self.event_id.optional("/filter/event_id", faults),
+        }
+    }
+}
+
+/// What a replay did, or would do.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReplayAnswer {
+    matched: u64,
+    /// 0 for a dry run.
+    replayed: u64,
+}
+
+/// Replay dead letters
+///
+/// Makes them due again, the oldest first, `rate` a second. `dry_run` is true unless it is said to be false: look at
+/// what matches first.
+#[utoipa::path(
+    post,
+    path = "/v1/dead-letters/replay",
+    tag = "dead letters",
+    request_body(content = ReplayBody, example = json!({"filter": {"reason": "gave_up"}, "dry_run": true, "rate": 50})),
+    responses((status = 200, description = "How many matched, and how many were replayed.", body = ReplayAnswer))
+)]
+pub(super) async fn replay(
+    State(intake): State<Intake>,
+    caller: Caller,
+    document: Document<SMALL>,
+) -> Result<Json<ReplayAnswer>, Problem> {
+    let mut faults = Faults::default();
+    let body: Object<ReplayBody> = document.parse()?;
+    let parsed = body.required("", &mut faults).and_then(|body| body.parse(caller.namespace(), &mut faults));
+    let Order { filter, dry_run, rate, limit } = faults.or(parsed)?;
+    let Replay { matched, replayed } = if dry_run {
+        Replay { matched: intake.operator.count(&filter).await?, replayed: 0 }
+    } else {
+        tracing::info!(caller = %caller.name(), rate, limit, "Replaying dead letters");
+        intake.operator.replay(&filter, rate, limit).await?
+    };
+    Ok(Json(ReplayAnswer { matched, replayed }))
+}
