@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{Malformed, personal::personal_data};
 
 /// Longest id, in characters.
-pub const LONGEST_ID: usize = 200;
+const LONGEST_ID: usize = 200;
 /// Longest label, in characters.
-pub const LONGEST_LABEL: usize = 64;
+const LONGEST_LABEL: usize = 64;
 /// Longest name in the configuration, in characters.
 const LONGEST_NAME: usize = 64;
 
