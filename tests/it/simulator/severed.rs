@@ -6,7 +6,7 @@ use confirmd::twilio::sim::Answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::staging::{Staging, TOKEN, message};
+use super::staging::{PATIENCE, Staging, TOKEN, message};
 
 /// One request on a connection of its own, without any client's cleverness.
 async fn raw(staging: &Staging) -> TcpStream {
@@ -30,7 +30,8 @@ async fn confirm_on(stream: &mut TcpStream, staging: &Staging) {
 
 async fn rest(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut text = String::new();
-    stream.read_to_string(&mut text).await.map(|_| text)
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await;
+    read.expect("the simulator ends the connection").map(|_| text)
 }
 
 #[tokio::test]

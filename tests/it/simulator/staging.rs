@@ -12,8 +12,9 @@ pub(crate) const TOKEN: &str = "the token";
 pub(crate) const API_KEY: &str = "SK0123456789abcdef0123456789abcdef";
 pub(crate) const API_SECRET: &str = "the key's secret";
 
-/// Longest that any request of these tests may take. Reached only when one fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest that any request of these tests may take. Reached only when one fails; shorter than an idle connection is
+/// kept.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Staging {
     pub(crate) sim: Simulator,
