@@ -8,4 +8,6 @@ mod accepted_is_never_lost; // promises 1 and 2
 mod databases; // a database of its own for each test
 mod embedded; // a Postgres of our own
 mod saying_it_twice; // promise 4
+mod sdk; // Twilio's own SDK cannot tell the simulator from Twilio
+mod simulator; // a Twilio to practise on
 mod twilios_trouble; // promises 3, 5 and 6

@@ -19,11 +19,12 @@ Examples:
     confirmd twilio-sim --accept-unknown --fault '404;first=2;per=message'
 
 Faults:
-  A fault is KIND[;KEY=VALUE]… and hits Feedback requests only. Of several, the first that is due is played.
-  KIND   300 to 599     that status; keys code, body (json, problem, html, empty), retry_after, location
+  KIND[;KEY=VALUE]…, for Feedback requests only. Of several, the first that is due is played.
+  KIND   300 to 599     that status; keys code, body (json, problem, html, empty),
+                        retry_after, location
          200 to 299     that status with an empty body, or body=html
          other_message  200, but for another message
-         unconfirmed    200, but the outcome is `unconfirmed`
+         unconfirmed    200, but the outcome is unconfirmed
          young          404 while the message is younger than age=TIME
          delay          Twilio's answer, after time=TIME
          drip           Twilio's answer, one byte every pause=TIME
@@ -34,12 +35,13 @@ Faults:
   WHICH  first=N, nth=N or every=N requests; all of them without it
          account=AC…, message=SM…   only theirs
          per=message                count each message's requests by themselves
-  EFFECT applied=yes    the Feedback takes effect all the same; for statuses, other_message, unconfirmed, hang, reset
+  EFFECT applied=yes    the Feedback takes effect all the same; for a status, other_message,
+                        unconfirmed, hang and reset
 
 Watching and steering it while it runs:
     curl http://127.0.0.1:4010/_sim";
 
-/// Options of `confirmd twilio-sim`.
+/// Simulate Twilio: Messages and Feedback, with a ledger and faults on demand
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct SimulatorArgs {
@@ -142,5 +144,17 @@ mod tests {
     fn a_wrong_fault_is_refused_with_its_reason() {
         let refused = parse("sim --fault 429;frist=2").unwrap_err();
         assert!(refused.contains("`frist` is not a key of `429`"), "{refused}");
+    }
+
+    #[test]
+    fn the_examples_of_the_help_work() {
+        use clap::CommandFactory;
+
+        let help = Cli::command().render_long_help().to_string();
+        let faults: Vec<_> = help.split("--fault '").skip(1).filter_map(|rest| rest.split('\'').next()).collect();
+        assert_eq!(faults.len(), 3, "{help}");
+        for fault in faults {
+            assert!(fault.parse::<FaultRule>().is_ok(), "{fault}");
+        }
     }
 }

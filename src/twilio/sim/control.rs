@@ -129,3 +129,25 @@ fn message(shared: &Shared, sid: &str) -> Reply {
         None => Reply::text(404, "no such message\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+    use crate::twilio::sim::SimulatorOptions;
+
+    #[test]
+    fn only_this_machine_steers_unless_everyone_may() {
+        let status = |control, peer: &str| {
+            let shared = Shared::new(SimulatorOptions { control, ..SimulatorOptions::default() });
+            let (parts, ()) = Request::get("/_sim/ledger").body(()).unwrap().into_parts();
+            serve(&shared, peer.parse().unwrap(), &Heard::new(parts, hyper::body::Bytes::new())).status
+        };
+        assert_eq!(status(Control::Loopback, "127.0.0.1:1"), 200);
+        assert_eq!(status(Control::Loopback, "[::1]:1"), 200);
+        assert_eq!(status(Control::Loopback, "[::ffff:127.0.0.1]:1"), 200);
+        assert_eq!(status(Control::Loopback, "192.0.2.1:1"), 403);
+        assert_eq!(status(Control::Anyone, "192.0.2.1:1"), 200);
+    }
+}

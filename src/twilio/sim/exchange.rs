@@ -44,35 +44,36 @@ pub(super) async fn answer(shared: Arc<Shared>, heard: Heard, goodbye: Arc<Notif
     if !pause.is_zero() {
         sleep(pause).await;
     }
-    let reply = served.reply;
+    let Reply { status, ref body, .. } = served.reply;
+    let body = body.clone();
     let measured = Measured { took: arrived.elapsed(), concurrent_requests: exchange.in_flight() };
-    let body = match served.delivery {
+    let respond = |body| served.reply.respond(body, &measured);
+    match served.delivery {
+        Delivery::Whole | Delivery::Late(_) => {
+            exchange.answered(Answer::Status(status));
+            Ok(respond(whole(body)))
+        }
+        Delivery::ThenClose => {
+            exchange.answered(Answer::Status(status));
+            Ok(with_length(body.len(), respond(then_close(body, goodbye))))
+        }
+        Delivery::Drip(pause) => {
+            exchange.answered(Answer::Status(status));
+            Ok(with_length(body.len(), respond(drip(body, pause, exchange))))
+        }
+        Delivery::Cut => {
+            exchange.answered(Answer::Cut(status));
+            Ok(with_length(body.len(), respond(cut(&body))))
+        }
         Delivery::Never => {
             exchange.answered(Answer::Hung);
-            return std::future::pending().await;
+            std::future::pending().await
         }
         Delivery::Reset => {
             exchange.answered(Answer::Reset);
-            return Err(Severed::Reset);
+            Err(Severed::Reset)
         }
-        Delivery::Whole | Delivery::Late(_) => {
-            exchange.answered(Answer::Status(reply.status));
-            whole(reply.body.clone())
-        }
-        Delivery::ThenClose => {
-            exchange.answered(Answer::Status(reply.status));
-            then_close(reply.body.clone(), goodbye)
-        }
-        Delivery::Drip(pause) => {
-            exchange.answered(Answer::Status(reply.status));
-            return Ok(with_length(&reply, &measured, drip(reply.body.clone(), pause, exchange)));
-        }
-        Delivery::Cut => {
-            exchange.answered(Answer::Cut(reply.status));
-            return Ok(with_length(&reply, &measured, cut(&reply.body)));
-        }
-    };
-    Ok(reply.respond(body, &measured))
+    }
 }
 
 /// A request under way. Dropped unanswered, its client has left.
@@ -137,19 +138,21 @@ fn whole(bytes: Bytes) -> Body {
 
 /// Tells `goodbye` when the body was handed over, and not before: the answer must not announce the close.
 fn then_close(bytes: Bytes, goodbye: Arc<Notify>) -> Body {
-    let parts = stream::unfold(Some(bytes), move |rest| {
-        let goodbye = Arc::clone(&goodbye);
-        async move {
-            match rest {
-                Some(bytes) => Some((Ok(Frame::data(bytes)), None)),
-                None => {
-                    goodbye.notify_one();
-                    None
-                }
-            }
-        }
+    let farewell = Farewell(goodbye);
+    let parts = stream::unfold((Some(bytes), farewell), |(bytes, farewell)| async move {
+        let bytes = bytes?;
+        Some((Ok(Frame::data(bytes)), (None, farewell)))
     });
     StreamBody::new(parts).boxed_unsync()
+}
+
+/// Said when it is dropped, as a body is once its last byte was written.
+struct Farewell(Arc<Notify>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 /// The request counts as under way until its last byte is out.
@@ -180,8 +183,7 @@ fn cut(bytes: &Bytes) -> Body {
 }
 
 /// A body that is streamed still tells its length, as Twilio's do.
-fn with_length(reply: &Reply, measured: &Measured, body: Body) -> Response<Body> {
-    let mut response = reply.respond(body, measured);
-    response.headers_mut().insert(CONTENT_LENGTH, reply.body.len().into());
+fn with_length(length: usize, mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
     response
 }
