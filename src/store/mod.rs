@@ -1,14 +1,45 @@
 //! Room 2: what we remember. The only SQL.
+//!
+//! [`Inbox`] is all that intake can do, [`Outbox`] all that delivery can do, [`Ledger`] all that a reader can see,
+//! [`Operator`] all that an operator can change, [`Upkeep`] what must be done now and then. The invariants stand in
+//! `migrations/`, beside the tables.
 
+mod audit;
+mod batch;
+mod clock;
+mod door;
+mod fingerprint;
+mod inbox;
+mod lanes;
+mod lease;
+mod ledger;
+mod letters;
+mod map;
+mod open;
+mod operator;
+mod outbox;
+mod record;
+mod row;
+mod session;
+mod settle;
+mod upkeep;
 mod view;
 
-use std::time::Duration;
-
+pub use audit::{Audit, Drift};
+pub use clock::Clock;
+pub use door::{Door, Doors};
+pub use inbox::{Inbox, InboxOptions};
+pub use lanes::LaneState;
+pub use lease::{Lease, Past, Settled, Settlement, Ticket};
+pub use ledger::Ledger;
+pub use open::{Durability, Store, StoreOptions, migrate, pending_migrations};
+pub use operator::Operator;
+pub use outbox::{Claimed, Outbox, OutboxOptions, Wanted};
+pub use session::{SessionOptions, connect_options, is_private};
+pub use upkeep::{Kept, Upkeep, UpkeepOptions};
 pub use view::*;
 
-use crate::domain::{
-    AccountSid, ActionId, Event, EventKey, EventState, FeedbackState, MessageSid, Namespace, Registration,
-};
+use crate::domain::{EventState, FeedbackState, MessageSid};
 
 /// What came of mapping an action to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,93 +81,13 @@ pub enum NotTaken {
     Unavailable,
 }
 
-/// Why a read or an operator's command did not happen.
+/// Why a unit of work did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("postgres is not answering: {0}")]
-    Unavailable(#[source] anyhow::Error),
-}
-
-/// All that intake can do to the store.
-#[derive(Clone)]
-pub struct Inbox {}
-
-impl Inbox {
-    pub async fn register(&self, _registration: Registration) -> Result<Registered, NotTaken> {
-        unimplemented!()
-    }
-
-    pub async fn accept(&self, _event: Event) -> Result<Accepted, NotTaken> {
-        unimplemented!()
-    }
-
-    /// Several at once, each with an answer of its own, in their order.
-    pub async fn accept_all(&self, _events: Vec<Event>) -> Vec<Result<Accepted, NotTaken>> {
-        unimplemented!()
-    }
-}
-
-/// All that a reader can see.
-#[derive(Clone)]
-pub struct Ledger {}
-
-impl Ledger {
-    pub async fn event(&self, _key: &EventKey) -> Result<Option<Receipt>, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn action(&self, _ns: &Namespace, _action_id: &ActionId) -> Result<Option<ActionView>, StoreError> {
-        unimplemented!()
-    }
-
-    /// `namespace`: whose messages may be seen; none means everybody's.
-    pub async fn message(
-        &self,
-        _namespace: Option<&Namespace>,
-        _message_sid: &MessageSid,
-    ) -> Result<Option<MessageView>, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn dead_letters(
-        &self,
-        _filter: &LetterFilter,
-        _limit: u32,
-        _from: Option<Cursor>,
-    ) -> Result<Page<DeadLetter>, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn lanes(&self) -> Result<Vec<LaneView>, StoreError> {
-        unimplemented!()
-    }
-
-    /// Whether Postgres answers, within `limit`.
-    pub async fn ping(&self, _limit: Duration) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-}
-
-/// All that an operator can change.
-#[derive(Clone)]
-pub struct Operator {}
-
-impl Operator {
-    /// How many a replay of these would match.
-    pub async fn count(&self, _filter: &LetterFilter) -> Result<u64, StoreError> {
-        unimplemented!()
-    }
-
-    /// Makes them due again, `rate` a second; the oldest first, at most `limit` of them.
-    pub async fn replay(&self, _filter: &LetterFilter, _rate: u32, _limit: u64) -> Result<Replay, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn pause(&self, _account_sid: &AccountSid, _by: &str) -> Result<LaneView, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn resume(&self, _account_sid: &AccountSid) -> Result<LaneView, StoreError> {
-        unimplemented!()
-    }
+    #[error("postgres refused or could not be reached: {0}")]
+    Postgres(#[from] sqlx::Error),
+    #[error("postgres did not answer in time")]
+    Deadline,
+    #[error("the schema cannot be migrated: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
 }

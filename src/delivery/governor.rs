@@ -1,0 +1,151 @@
+//! What a lane has learnt from its answers: its limit, its breaker, which credential works.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::time::Instant;
+
+use super::breaker::Breaker;
+use super::limit::{Limit, Load};
+use crate::domain::{Class, LaneName};
+use crate::store::Door;
+use crate::telemetry;
+use crate::twilio::{Answer, Failure};
+
+/// Shared by a lane and its attempts.
+pub(super) struct Governor {
+    name: LaneName,
+    door: Arc<Door>,
+    learnt: Mutex<Learnt>,
+}
+
+struct Learnt {
+    limit: Limit,
+    breaker: Breaker,
+    credential: Credentials,
+    paused: bool,
+}
+
+/// Which of one or two credentials is in use, and which were refused since the last answer that let us in.
+struct Credentials {
+    count: usize,
+    in_use: usize,
+    refused: usize,
+}
+
+/// What an attempt starts with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    pub(super) credential: usize,
+    pub(super) round: u64,
+}
+
+/// What a lane does about a fault of its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AccountFault {
+    /// Another credential is in use now; the same work may be tried with it at once.
+    TryTheOther,
+    /// No credential is left: the lane stops.
+    Pause,
+}
+
+impl Governor {
+    pub(super) fn new(name: LaneName, door: Arc<Door>, limit: Limit, breaker: Breaker, credentials: usize) -> Self {
+        let credential = Credentials { count: credentials.max(1), in_use: 0, refused: 0 };
+        let learnt = Mutex::new(Learnt { limit, breaker, credential, paused: false });
+        let governor = Self { name, door, learnt };
+        telemetry::lane_limit(&governor.name, limit.now());
+        governor
+    }
+
+    fn learnt(&self) -> MutexGuard<'_, Learnt> {
+        self.learnt.lock().expect("no holder panics")
+    }
+
+    pub(super) fn start(&self) -> Start {
+        let learnt = self.learnt();
+        Start { credential: learnt.credential.in_use, round: learnt.limit.round() }
+    }
+
+    /// Learns from an answer, and moves the door with the limit and the breaker.
+    pub(super) fn learn(&self, start: Start, class: Class, answer: &Answer, dice: f64) {
+        let now = Instant::now();
+        let mut learnt = self.learnt();
+        match class {
+            Class::Transient => learnt.breaker.failed(now, dice),
+            _ => learnt.breaker.answered(),
+        }
+        let load = match (class, answer) {
+            (Class::Throttled, _) | (_, Answer::None(Failure::Timeout | Failure::ConnectTimeout)) => {
+                Some(Load::PushedBack)
+            }
+            (Class::Transient | Class::AccountFault, _) | (_, Answer::None(_)) => None,
+            (_, Answer::Http { concurrent, .. }) => Some(Load::Answered { concurrent: *concurrent }),
+        };
+        if let Some(load) = load {
+            let moved = learnt.limit.learn(start.round, load);
+            self.door.resize(moved);
+            telemetry::lane_limit(&self.name, learnt.limit.now());
+        }
+        if lets_us_in(class) {
+            learnt.credential.refused = 0;
+        }
+        self.move_door(&learnt);
+    }
+
+    /// The account refused the credential that an attempt started with.
+    pub(super) fn refused(&self, start: Start) -> AccountFault {
+        let mut learnt = self.learnt();
+        let credential = &mut learnt.credential;
+        if start.credential != credential.in_use {
+            return AccountFault::TryTheOther;
+        }
+        credential.in_use = (credential.in_use + 1) % credential.count;
+        credential.refused += 1;
+        if credential.refused < credential.count {
+            return AccountFault::TryTheOther;
+        }
+        credential.refused = 0;
+        learnt.paused = true;
+        self.move_door(&learnt);
+        AccountFault::Pause
+    }
+
+    /// Whether the lane is paused, as this process knows it.
+    pub(super) fn set_paused(&self, paused: bool) {
+        let mut learnt = self.learnt();
+        learnt.paused = paused;
+        self.move_door(&learnt);
+        telemetry::lane_paused(&self.name, paused);
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.learnt().paused
+    }
+
+    pub(super) fn breaker_is_closed(&self) -> bool {
+        self.learnt().breaker.is_closed()
+    }
+
+    pub(super) fn take_breaker_probe(&self) -> bool {
+        self.learnt().breaker.take_probe(Instant::now())
+    }
+
+    pub(super) fn breaker_probe_not_sent(&self) {
+        self.learnt().breaker.rest(Instant::now());
+    }
+
+    /// The limit, and how the breaker stands.
+    pub(super) fn report(&self) -> (u32, &'static str) {
+        let learnt = self.learnt();
+        (learnt.limit.now(), learnt.breaker.as_str())
+    }
+
+    fn move_door(&self, learnt: &Learnt) {
+        self.door.set_open(learnt.breaker.is_closed() && !learnt.paused);
+    }
+}
+
+/// Whether an answer proves that the account and its credential are in order.
+pub(super) const fn lets_us_in(class: Class) -> bool {
+    matches!(class, Class::Confirmed | Class::NotFound | Class::Rejected)
+}

@@ -1,0 +1,112 @@
+//! How many requests a lane may have in flight: grows by one a round, halves when Twilio pushes back.
+//!
+//! Twilio limits concurrency per account and publishes no number, and the customer's own sends share it
+//! (<https://www.twilio.com/docs/api/errors/20429>). So the limit starts small, is found out, and yields first.
+
+/// Where a lane starts, before it knows more.
+const START: u32 = 8;
+
+/// A lane's limit of requests in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    now: u32,
+    most: u32,
+    /// Good answers since the limit last moved.
+    good: u32,
+    /// Rounds of pushing back. Requests of one round are pushed back together, and count once.
+    round: u64,
+    yield_above: u32,
+}
+
+/// What an answer says about the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Answered, with so many of the account's requests in flight, where Twilio told.
+    Answered { concurrent: Option<u32> },
+    /// Throttled, or not answered in time.
+    PushedBack,
+}
+
+impl Limit {
+    pub fn new(most: u32, yield_above: u32) -> Self {
+        Self { now: START.min(most), most, good: 0, round: 0, yield_above }
+    }
+
+    pub const fn now(&self) -> u32 {
+        self.now
+    }
+
+    /// The round that a request belongs to, to be given back with its answer.
+    pub const fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// Learns from an answer to a request of `round`. Gives by how much the limit moved.
+    pub fn learn(&mut self, round: u64, load: Load) -> i64 {
+        let before = self.now;
+        match load {
+            Load::PushedBack if round == self.round => self.shrink_to(self.now / 2),
+            Load::Answered { concurrent: Some(busy) } if self.yield_above < busy && round == self.round => {
+                self.shrink_to(self.now - self.now.div_ceil(4));
+            }
+            Load::Answered { concurrent } if concurrent.is_none_or(|busy| busy <= self.yield_above) => self.grow(),
+            _ => {}
+        }
+        i64::from(self.now) - i64::from(before)
+    }
+
+    fn grow(&mut self) {
+        self.good += 1;
+        if self.now <= self.good && self.now < self.most {
+            self.now += 1;
+            self.good = 0;
+        }
+        self.good = self.good.min(self.most);
+    }
+
+    fn shrink_to(&mut self, limit: u32) {
+        self.now = limit.max(1);
+        self.good = 0;
+        self.round += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINE: Load = Load::Answered { concurrent: Some(3) };
+
+    #[test]
+    fn a_round_of_good_answers_adds_one_up_to_the_most() {
+        let mut limit = Limit::new(10, 64);
+        assert_eq!(limit.now(), 8);
+        (0..8).for_each(|_| drop(limit.learn(0, FINE)));
+        assert_eq!(limit.now(), 9);
+        (0..100).for_each(|_| drop(limit.learn(0, FINE)));
+        assert_eq!(limit.now(), 10);
+    }
+
+    #[test]
+    fn one_round_that_is_pushed_back_halves_the_limit_once() {
+        let mut limit = Limit::new(32, 64);
+        assert_eq!(limit.learn(0, Load::PushedBack), -4);
+        assert_eq!(limit.learn(0, Load::PushedBack), 0, "it was sent before the limit shrank");
+        assert_eq!(limit.learn(1, Load::PushedBack), -2);
+        (2..9).for_each(|round| drop(limit.learn(round, Load::PushedBack)));
+        assert_eq!(limit.now(), 1, "one is always left");
+    }
+
+    #[test]
+    fn feedback_yields_when_the_account_is_busy() {
+        let mut limit = Limit::new(32, 64);
+        assert_eq!(limit.learn(0, Load::Answered { concurrent: Some(65) }), -2);
+        assert_eq!(limit.learn(0, Load::Answered { concurrent: Some(65) }), 0);
+        assert_eq!(limit.now(), 6);
+    }
+
+    #[test]
+    fn it_never_starts_above_the_most() {
+        assert_eq!(Limit::new(2, 64).now(), 2);
+    }
+}

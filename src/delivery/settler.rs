@@ -1,0 +1,120 @@
+//! Gathers verdicts and commits them in batches. What Twilio said is kept until Postgres has it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use crate::domain::{MessageSid, Verdict};
+use crate::store::{Outbox, Settled, Settlement};
+use crate::telemetry;
+
+/// Most verdicts in one commit.
+const BATCH: usize = 500;
+/// Most verdicts that wait for a commit; past it, lanes wait before they start more.
+const WAITING: usize = 4096;
+/// Between tries while Postgres is away.
+const AWAY: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+
+/// Where lanes put their settlements. Cheap to clone.
+#[derive(Clone)]
+pub struct Settler {
+    queue: mpsc::Sender<Settlement>,
+    unsettled: watch::Sender<usize>,
+    worker: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Settler {
+    pub fn start(outbox: Outbox) -> Self {
+        let (queue, waiting) = mpsc::channel(WAITING);
+        let unsettled = watch::Sender::new(0);
+        let worker = tokio::spawn(work(outbox, waiting, unsettled.clone()));
+        Self { queue, unsettled, worker: Arc::new(Mutex::new(Some(worker))) }
+    }
+
+    pub(super) async fn settle(&self, settlement: Settlement) {
+        self.unsettled.send_modify(|count| *count += 1);
+        if self.queue.send(settlement).await.is_err() {
+            self.unsettled.send_modify(|count| *count -= 1);
+            tracing::error!(
+                "Could not settle: the settler has ended; the lease will expire and the feedback be sent again"
+            );
+        }
+    }
+
+    /// Waits until everything that was handed in is settled.
+    pub async fn quiet(&self) {
+        let mut unsettled = self.unsettled.subscribe();
+        if unsettled.wait_for(|count| *count == 0).await.is_err() {
+            tracing::debug!("The settler has ended");
+        }
+    }
+
+    /// Settles what is left, and ends.
+    pub async fn finish(self) {
+        self.quiet().await;
+        let worker = self.worker.lock().await.take();
+        drop(self.queue);
+        if let Some(worker) = worker {
+            worker.abort();
+        }
+    }
+}
+
+async fn work(outbox: Outbox, mut waiting: mpsc::Receiver<Settlement>, unsettled: watch::Sender<usize>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut failures = 0;
+    while 0 < waiting.recv_many(&mut batch, BATCH).await {
+        loop {
+            let began = Instant::now();
+            match outbox.settle(&batch).await {
+                Ok(settled) => {
+                    telemetry::settled(batch.len(), began.elapsed());
+                    batch.iter().for_each(|settlement| tell(settlement, &settled));
+                    failures = 0;
+                    break;
+                }
+                Err(error) => {
+                    telemetry::loop_failed("settler");
+                    tracing::error!(%error, waiting = batch.len(), "Could not settle; what Twilio said is kept and settled again");
+                    tokio::time::sleep(AWAY.after(failures, rand::random())).await;
+                    failures += 1;
+                }
+            }
+        }
+        unsettled.send_modify(|count| *count -= batch.len());
+        batch.clear();
+    }
+}
+
+/// One line and one count for each outcome, here where it is certain.
+fn tell(settlement: &Settlement, settled: &HashMap<MessageSid, Settled>) {
+    let Settlement { lease, attempt, verdict, .. } = settlement;
+    let (message_sid, number, class) = (&lease.message_sid, lease.attempt, attempt.class.as_str());
+    let (status, code, request_id) = (attempt.status, attempt.code, attempt.request_id.as_deref());
+    match (settled.get(message_sid), verdict) {
+        (Some(Settled::Stands { owed_for }), Verdict::Confirmed) => {
+            telemetry::confirmed(*owed_for);
+            tracing::debug!(%message_sid, number, request_id, took = ?attempt.took, "Confirmed at Twilio");
+        }
+        (Some(Settled::Stands { .. }), Verdict::Retry(retry)) => {
+            tracing::info!(%message_sid, number, class, status, code, error = attempt.error, request_id, after = ?retry.after(), "Could not confirm yet; trying again");
+        }
+        (Some(Settled::Stands { .. }), Verdict::Dead(reason)) => {
+            telemetry::gave_up(*reason);
+            tracing::warn!(%message_sid, number, class, status, code, error = attempt.error, request_id, reason = reason.as_str(), "Gave a feedback up; it is among the dead letters");
+        }
+        (Some(Settled::ConfirmedLate), _) => {
+            telemetry::confirmed_late();
+            tracing::info!(%message_sid, number, request_id, "Confirmed at Twilio, by a lease that had been lost");
+        }
+        (Some(Settled::Fenced) | None, _) => {
+            telemetry::fenced();
+            tracing::warn!(%message_sid, number, class, "Settled too late; the newer claim decides");
+        }
+    }
+}

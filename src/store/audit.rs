@@ -1,0 +1,147 @@
+//! Proves the conservation law: what came in is all accounted for, and each thing once.
+//!
+//! events accepted = parked + resolved + expired; every resolved event names a message that is owed; and every owed
+//! message stands in exactly one of feedback (pending), confirmation and dead_letter. Counted in one snapshot.
+
+use std::time::Duration;
+
+use super::StoreError;
+use super::row::count;
+use super::upkeep::Upkeep;
+
+/// What one snapshot holds, and what in it contradicts the law.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    pub accepted: u64,
+    pub parked: u64,
+    pub resolved: u64,
+    pub expired: u64,
+    pub owed: u64,
+    pub pending: u64,
+    pub confirmed: u64,
+    pub dead: u64,
+    pub drift: Drift,
+}
+
+/// Things that stand nowhere, or twice. All zero, always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Events that are not exactly one of parked, resolved and expired.
+    pub events: u64,
+    /// Resolved events that name a message that is not owed.
+    pub unowed: u64,
+    /// Owed messages that are not exactly one of pending, confirmed and dead.
+    pub messages: u64,
+    /// Pending, confirmed or dead messages that nobody is known to owe; parked or expired events that nobody accepted.
+    pub strays: u64,
+}
+
+impl Drift {
+    pub const fn total(self) -> u64 {
+        self.events + self.unowed + self.messages + self.strays
+    }
+}
+
+impl Upkeep {
+    /// Audits everything, however much history there is.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer in time.
+    pub async fn audit(&self) -> Result<Audit, StoreError> {
+        self.audit_since(None).await
+    }
+
+    /// Audits what came lately, and all that is parked, pending or given up: cheap enough for a metric.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer in time.
+    pub async fn audit_lately(&self, within: Duration) -> Result<Drift, StoreError> {
+        Ok(self.audit_since(Some(within)).await?.drift)
+    }
+
+    async fn audit_since(&self, within: Option<Duration>) -> Result<Audit, StoreError> {
+        let (now, within) = (self.clock.now(), within.map(|within| within.as_secs_f64()));
+        type Row = (i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64);
+        let row: Row = self
+            .sessions
+            .run(move |session| {
+                Box::pin(async move { sqlx::query_as(AUDIT).bind(now).bind(within).fetch_one(session).await })
+            })
+            .await?;
+        Ok(Audit {
+            accepted: count(row.0),
+            parked: count(row.1),
+            resolved: count(row.2),
+            expired: count(row.3),
+            owed: count(row.4),
+            pending: count(row.5),
+            confirmed: count(row.6),
+            dead: count(row.7),
+            drift: Drift { events: count(row.8), unowed: count(row.9), messages: count(row.10), strays: count(row.11) },
+        })
+    }
+}
+
+/// One statement, so one snapshot. `$2`: how far back to look, in seconds; null for all.
+const AUDIT: &str = "-- Upkeep::audit
+    with since as materialized (
+        select coalesce($1, clock_timestamp()) - make_interval(secs => $2) as moment
+    ),
+    told as (
+        select event.namespace, event.event_id,
+               event.message_sids || array(select r.message_sid from resolution r
+                                           where (r.namespace, r.event_id) = (event.namespace, event.event_id)) as sids,
+               (parked.event_id is not null)::int as parked,
+               (expired.event_id is not null)::int as expired
+        from event
+        left join parked using (namespace, event_id)
+        left join expired using (namespace, event_id)
+        where $2 is null or event.accepted_at >= (select moment from since)
+    ),
+    judged as (
+        select parked, expired, (cardinality(sids) > 0)::int as resolved,
+               exists (select from unnest(sids) as sid
+                       where not exists (select from message m where m.message_sid = sid and m.owed_at is not null)) as unowed
+        from told
+    ),
+    events as (
+        select count(*) as accepted, coalesce(sum(parked), 0) as parked, coalesce(sum(resolved), 0) as resolved,
+               coalesce(sum(expired), 0) as expired,
+               count(*) filter (where parked + resolved + expired <> 1) as astray,
+               count(*) filter (where unowed) as unowed
+        from judged
+    ),
+    placed as (
+        select (f.message_sid is not null)::int as pending, (c.message_sid is not null)::int as confirmed,
+               (d.message_sid is not null)::int as dead
+        from message m
+        left join feedback f using (message_sid)
+        left join confirmation c using (message_sid)
+        left join dead_letter d using (message_sid)
+        where m.owed_at is not null and ($2 is null or m.registered_at >= (select moment from since))
+    ),
+    messages as (
+        select count(*) as owed, coalesce(sum(pending), 0) as pending, coalesce(sum(confirmed), 0) as confirmed,
+               coalesce(sum(dead), 0) as dead, count(*) filter (where pending + confirmed + dead <> 1) as astray
+        from placed
+    ),
+    strays as (
+        select (select count(*) from feedback f
+                where not exists (select from message m where m.message_sid = f.message_sid and m.owed_at is not null))
+             + (select count(*) from dead_letter d
+                where ($2 is null or d.died_at >= (select moment from since))
+                  and not exists (select from message m where m.message_sid = d.message_sid and m.owed_at is not null))
+             + (select count(*) from confirmation c
+                where $2 is null
+                  and not exists (select from message m where m.message_sid = c.message_sid and m.owed_at is not null))
+             + (select count(*) from parked p
+                where not exists (select from event e where (e.namespace, e.event_id) = (p.namespace, p.event_id)))
+             + (select count(*) from expired x
+                where ($2 is null or x.expired_at >= (select moment from since))
+                  and not exists (select from event e where (e.namespace, e.event_id) = (x.namespace, x.event_id)))
+               as astray
+    )
+    select events.accepted, events.parked::bigint, events.resolved::bigint, events.expired::bigint,
+           messages.owed, messages.pending::bigint, messages.confirmed::bigint, messages.dead::bigint,
+           events.astray, events.unowed, messages.astray, strays.astray
+    from events, messages, strays";

@@ -1,0 +1,192 @@
+//! Commands that are committed together: what they have in common is asked once, and each gets an answer of its own.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
+
+use super::fingerprint::fingerprint;
+use super::{Acceptance, Accepted, NotTaken, Registered};
+use crate::domain::{
+    AccountSid, ActionId, Event, EventKey, FeedbackState, Labels, MessageSid, Namespace, Registration, Target,
+};
+
+/// Something to write, and who waits for the answer.
+pub(super) enum Command {
+    Register(Registration, oneshot::Sender<Result<Registered, NotTaken>>),
+    Accept(Event, oneshot::Sender<Result<Accepted, NotTaken>>),
+}
+
+/// What a batch says, each thing once, sorted by key: two batches that overlap take their locks in one order.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub(super) actions: BTreeSet<(Namespace, ActionId)>,
+    /// The first to register a message speaks for it; the others are compared with what is stored then.
+    pub(super) messages: BTreeMap<MessageSid, Mapping>,
+    /// Events that name their message.
+    pub(super) exact: BTreeMap<EventKey, Told>,
+    /// Events that name their action.
+    pub(super) open: BTreeMap<EventKey, Told>,
+}
+
+/// A message as somebody maps it.
+#[derive(Clone, Debug)]
+pub(super) struct Mapping {
+    pub(super) account_sid: AccountSid,
+    pub(super) namespace: Namespace,
+    pub(super) action_id: Option<ActionId>,
+    pub(super) sent_at: Option<DateTime<Utc>>,
+    pub(super) labels: Labels,
+}
+
+/// An event, with what it is compared by.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) event: Event,
+    pub(super) fingerprint: [u8; 32],
+}
+
+impl Mapping {
+    /// What an event that names its message says of it.
+    pub(super) fn by_event(event: &Event) -> Option<(MessageSid, Self)> {
+        match &event.target {
+            Target::Action { .. } => None,
+            Target::Message { message_sid, account_sid, action_id } => Some((
+                message_sid.clone(),
+                Self {
+                    account_sid: account_sid.clone(),
+                    namespace: event.key.namespace.clone(),
+                    action_id: action_id.clone(),
+                    sent_at: None,
+                    labels: Labels::default(),
+                },
+            )),
+        }
+    }
+}
+
+impl Plan {
+    pub(super) fn of(commands: &[Command]) -> Self {
+        let mut plan = Self::default();
+        for command in commands {
+            match command {
+                Command::Register(registration, _) => plan.register(registration),
+                Command::Accept(event, _) => plan.accept(event),
+            }
+        }
+        plan
+    }
+
+    fn register(&mut self, told: &Registration) {
+        self.actions.insert((told.namespace.clone(), told.action_id.clone()));
+        self.messages.entry(told.message_sid.clone()).or_insert_with(|| Mapping {
+            account_sid: told.account_sid.clone(),
+            namespace: told.namespace.clone(),
+            action_id: Some(told.action_id.clone()),
+            sent_at: told.sent_at,
+            labels: told.labels.clone(),
+        });
+    }
+
+    fn accept(&mut self, event: &Event) {
+        if let Some(action_id) = event.target.action_id() {
+            self.actions.insert((event.key.namespace.clone(), action_id.clone()));
+        }
+        if self.exact.contains_key(&event.key) || self.open.contains_key(&event.key) {
+            return;
+        }
+        let told = Told { event: event.clone(), fingerprint: fingerprint(event) };
+        match event.target {
+            Target::Message { .. } => self.exact.insert(event.key.clone(), told),
+            Target::Action { .. } => self.open.insert(event.key.clone(), told),
+        };
+    }
+}
+
+/// A message as it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct StoredMessage {
+    pub(super) account_sid: AccountSid,
+    pub(super) namespace: Namespace,
+    pub(super) action_id: Option<ActionId>,
+    pub(super) feedback: FeedbackState,
+    /// This batch made it.
+    pub(super) created: bool,
+}
+
+impl StoredMessage {
+    /// Whether somebody may say this of the message: same owner, and no other action.
+    pub(super) fn agrees(&self, namespace: &Namespace, account_sid: &AccountSid, action_id: Option<&ActionId>) -> bool {
+        let other_action = match (&self.action_id, action_id) {
+            (Some(stored), Some(told)) => stored != told,
+            _ => false,
+        };
+        self.namespace == *namespace && self.account_sid == *account_sid && !other_action
+    }
+}
+
+/// An event as it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct StoredEvent {
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) acceptance: Acceptance,
+    /// This batch made it.
+    pub(super) taken: bool,
+}
+
+/// What the store holds of a batch's things after its commit.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) messages: HashMap<MessageSid, StoredMessage>,
+    /// Without the events that contradict the map.
+    pub(super) events: HashMap<EventKey, StoredEvent>,
+    pub(super) leases: Vec<super::Lease>,
+    /// Parked events that this batch resolved.
+    pub(super) unparked: u64,
+}
+
+/// Answers everybody who waits, in the order they came: the first of several equal ones is the one that was taken.
+pub(super) fn answer(commands: Vec<Command>, outcome: Outcome) {
+    let Outcome { mut messages, mut events, .. } = outcome;
+    for command in commands {
+        // Who no longer waits has hung up; what it asked for is done all the same.
+        match command {
+            Command::Register(told, waiter) => drop(waiter.send(Ok(registered(&told, &mut messages)))),
+            Command::Accept(told, waiter) => drop(waiter.send(Ok(accepted(&told, &mut events)))),
+        }
+    }
+}
+
+fn registered(told: &Registration, messages: &mut HashMap<MessageSid, StoredMessage>) -> Registered {
+    match messages.get_mut(&told.message_sid) {
+        Some(stored) if stored.agrees(&told.namespace, &told.account_sid, Some(&told.action_id)) => {
+            if std::mem::take(&mut stored.created) {
+                Registered::Created(stored.feedback)
+            } else {
+                Registered::Known(stored.feedback)
+            }
+        }
+        _ => Registered::Conflict,
+    }
+}
+
+fn accepted(told: &Event, events: &mut HashMap<EventKey, StoredEvent>) -> Accepted {
+    match events.get_mut(&told.key) {
+        None => Accepted::Conflict,
+        Some(stored) if stored.fingerprint != fingerprint(told) => Accepted::Mismatch,
+        Some(stored) => {
+            let acceptance = stored.acceptance.clone();
+            if std::mem::take(&mut stored.taken) { Accepted::Taken(acceptance) } else { Accepted::Replayed(acceptance) }
+        }
+    }
+}
+
+/// Tells everybody who waits that nothing was taken.
+pub(super) fn refuse(commands: Vec<Command>, because: NotTaken) {
+    for command in commands {
+        match command {
+            Command::Register(_, waiter) => drop(waiter.send(Err(because))),
+            Command::Accept(_, waiter) => drop(waiter.send(Err(because))),
+        }
+    }
+}

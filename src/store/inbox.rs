@@ -1,0 +1,181 @@
+//! All that intake can do to the store: hand in a command, and wait until it is durable.
+//!
+//! Group commit: a few writers take whatever has queued the moment they are free, with no timer and no added delay, and
+//! commit it as one transaction. Under load many callers share one commit; alone, a caller waits for its own only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::batch::{Command, Plan, answer, refuse};
+use super::clock::Clock;
+use super::door::Doors;
+use super::record::{Terms, record};
+use super::session::Sessions;
+use super::{Accepted, NotTaken, Registered, StoreError};
+use crate::domain::{Event, Registration};
+use crate::telemetry;
+
+/// Bounds of the group commit.
+#[derive(Clone, Debug)]
+pub struct InboxOptions {
+    /// Transactions at once. One or two lose under low load: everybody waits for the commit before theirs.
+    pub writers: u32,
+    /// Most commands in one transaction.
+    pub batch: usize,
+    /// Most commands that wait for a writer; past it, nothing is taken.
+    pub max_waiting: usize,
+    /// How long work that is handed over at once is leased for.
+    pub lease: Duration,
+}
+
+/// The way in. Cheap to clone.
+#[derive(Clone)]
+pub struct Inbox {
+    queue: mpsc::Sender<Command>,
+    waiting: Arc<Mutex<mpsc::Receiver<Command>>>,
+}
+
+impl Inbox {
+    pub(super) fn new(max_waiting: usize) -> Self {
+        let (queue, waiting) = mpsc::channel(max_waiting);
+        Self { queue, waiting: Arc::new(Mutex::new(waiting)) }
+    }
+
+    /// Maps an action to a message, and resolves the events that waited for it.
+    ///
+    /// # Errors
+    /// Where nothing was taken; the same again is safe.
+    pub async fn register(&self, registration: Registration) -> Result<Registered, NotTaken> {
+        let (waiter, answer) = oneshot::channel();
+        self.hand_in(vec![Command::Register(registration, waiter)])?;
+        answer.await.unwrap_or(Err(NotTaken::Unavailable))
+    }
+
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// Where nothing was taken; the same again is safe.
+    pub async fn accept(&self, event: Event) -> Result<Accepted, NotTaken> {
+        let (waiter, answer) = oneshot::channel();
+        self.hand_in(vec![Command::Accept(event, waiter)])?;
+        answer.await.unwrap_or(Err(NotTaken::Unavailable))
+    }
+
+    /// Takes several at once, each with an answer of its own, in their order.
+    pub async fn accept_all(&self, events: Vec<Event>) -> Vec<Result<Accepted, NotTaken>> {
+        let (commands, answers): (Vec<_>, Vec<_>) = events
+            .into_iter()
+            .map(|event| {
+                let (waiter, answer) = oneshot::channel();
+                (Command::Accept(event, waiter), answer)
+            })
+            .unzip();
+        if let Err(because) = self.hand_in(commands) {
+            return answers.iter().map(|_| Err(because)).collect();
+        }
+        let mut taken = Vec::with_capacity(answers.len());
+        for answer in answers {
+            taken.push(answer.await.unwrap_or(Err(NotTaken::Unavailable)));
+        }
+        taken
+    }
+
+    /// All of them or none: half a batch in the queue would take the other callers' room for nothing.
+    fn hand_in(&self, commands: Vec<Command>) -> Result<(), NotTaken> {
+        let places = self.queue.try_reserve_many(commands.len()).map_err(|full| match full {
+            mpsc::error::TrySendError::Full(()) => NotTaken::QueueFull,
+            mpsc::error::TrySendError::Closed(()) => NotTaken::Unavailable,
+        })?;
+        places.zip(commands).for_each(|(place, command)| place.send(command));
+        telemetry::queue_waiting(self.queue.max_capacity() - self.queue.capacity());
+        Ok(())
+    }
+
+    /// No more is taken; what has queued is still written.
+    pub(super) async fn close(&self) {
+        self.waiting.lock().await.close();
+    }
+
+    /// Starts the writers: tasks of their own, so that no caller who hangs up can cut a transaction in two. They end
+    /// when the inbox is closed and what had queued is written.
+    pub(super) fn start(
+        &self,
+        sessions: &Sessions,
+        clock: &Clock,
+        doors: &Doors,
+        options: &InboxOptions,
+    ) -> JoinSet<()> {
+        let mut writers = JoinSet::new();
+        for _ in 0..options.writers {
+            let writer = Writer {
+                waiting: self.waiting.clone(),
+                sessions: sessions.clone(),
+                clock: clock.clone(),
+                doors: doors.clone(),
+                batch: options.batch,
+                lease: options.lease,
+            };
+            writers.spawn(writer.run());
+        }
+        writers
+    }
+}
+
+struct Writer {
+    waiting: Arc<Mutex<mpsc::Receiver<Command>>>,
+    sessions: Sessions,
+    clock: Clock,
+    doors: Doors,
+    batch: usize,
+    lease: Duration,
+}
+
+impl Writer {
+    async fn run(self) {
+        loop {
+            let mut commands = Vec::new();
+            // One free writer waits at the queue, the others behind it.
+            let taken = self.waiting.lock().await.recv_many(&mut commands, self.batch).await;
+            if taken == 0 {
+                return;
+            }
+            self.write(commands).await;
+        }
+    }
+
+    async fn write(&self, commands: Vec<Command>) {
+        let began = Instant::now();
+        let plan = Arc::new(Plan::of(&commands));
+        let reservation = self.doors.reserve(u32::try_from(commands.len()).unwrap_or(u32::MAX));
+        let room = Arc::new(reservation.columns());
+        let committed = self
+            .sessions
+            .transaction(|session| {
+                let (plan, room, clock, lease) = (plan.clone(), room.clone(), self.clock.clone(), self.lease);
+                Box::pin(async move { record(session, &plan, &Terms { clock: &clock, lease, room: &room }).await })
+            })
+            .await;
+        telemetry::committed(commands.len(), began.elapsed(), committed.is_ok());
+        match committed {
+            Ok(mut outcome) => {
+                let leases = std::mem::take(&mut outcome.leases);
+                telemetry::handed_off(leases.len());
+                telemetry::unparked(outcome.unparked);
+                reservation.hand_over(leases);
+                answer(commands, outcome);
+            }
+            Err(error) => {
+                log_refusal(&error, commands.len());
+                refuse(commands, NotTaken::Unavailable);
+            }
+        }
+    }
+}
+
+fn log_refusal(error: &StoreError, commands: usize) {
+    tracing::error!(%error, commands, "Could not commit a batch; its callers were told to try again");
+}

@@ -1,0 +1,262 @@
+//! What replicas agree on about lanes: pauses and probes; and what each of them says of its side.
+
+use std::time::Duration;
+
+use super::outbox::Outbox;
+use super::row::{count, parsed, small};
+use super::session::Sessions;
+use super::{LaneReport, LaneView, PauseView, StoreError};
+use crate::domain::AccountSid;
+use chrono::{DateTime, Utc};
+
+/// A lane as the replicas agree on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneState {
+    Running,
+    /// Stopped by an operator: nothing is sent until an operator resumes it.
+    PausedByOperator,
+    /// Stopped by a fault of the account: one request a while tries whether the fault has gone.
+    PausedByFault,
+}
+
+impl Outbox {
+    /// How the lane stands, for all replicas.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn lane(&self, account_sid: &AccountSid) -> Result<LaneState, StoreError> {
+        let account = account_sid.as_str().to_owned();
+        let paused_by: Option<Option<String>> = self
+            .sessions
+            .run(move |session| {
+                let account = account.clone();
+                Box::pin(async move {
+                    sqlx::query_scalar("-- Outbox::lane\nselect paused_by from account_lane where account_sid = $1")
+                        .bind(account)
+                        .fetch_optional(session)
+                        .await
+                })
+            })
+            .await?;
+        Ok(match paused_by.flatten().as_deref() {
+            None => LaneState::Running,
+            Some("account_fault") => LaneState::PausedByFault,
+            // A word that this binary does not know stops it as an operator would.
+            Some(_) => LaneState::PausedByOperator,
+        })
+    }
+
+    /// Pauses a lane for a fault of its account, until a probe finds the fault gone. An operator's pause stands.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn pause_for_fault(
+        &self,
+        account_sid: &AccountSid,
+        reason: &str,
+        probe_after: Duration,
+    ) -> Result<(), StoreError> {
+        let (account, reason, now) = (account_sid.as_str().to_owned(), reason.to_owned(), self.clock.now());
+        self.sessions
+            .run(move |session| {
+                let (account, reason) = (account.clone(), reason.clone());
+                Box::pin(async move {
+                    sqlx::query(
+                        "-- Outbox::pause_for_fault
+                        with moment as materialized (select coalesce($4, clock_timestamp()) as now)
+                        insert into account_lane (account_sid, paused_reason, paused_by, paused_at, probe_at)
+                        select $1, $2, 'account_fault', moment.now, moment.now + make_interval(secs => $3) from moment
+                        on conflict (account_sid) do update
+                        set paused_reason = excluded.paused_reason,
+                            paused_by     = excluded.paused_by,
+                            paused_at     = coalesce(account_lane.paused_at, excluded.paused_at),
+                            probe_at      = excluded.probe_at
+                        where account_lane.paused_by is distinct from 'operator'",
+                    )
+                    .bind(account)
+                    .bind(reason)
+                    .bind(probe_after.as_secs_f64())
+                    .bind(now)
+                    .execute(session)
+                    .await
+                    .map(drop)
+                })
+            })
+            .await
+    }
+
+    /// Takes the right to send the one probe that is due, for whichever replica asks first.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn take_probe(&self, account_sid: &AccountSid, next_after: Duration) -> Result<bool, StoreError> {
+        let (account, now) = (account_sid.as_str().to_owned(), self.clock.now());
+        self.sessions
+            .run(move |session| {
+                let account = account.clone();
+                Box::pin(async move {
+                    sqlx::query(
+                        "-- Outbox::take_probe
+                        update account_lane
+                        set probe_at = coalesce($3, clock_timestamp()) + make_interval(secs => $2)
+                        where account_sid = $1 and paused_by = 'account_fault' and probe_at <= coalesce($3, clock_timestamp())",
+                    )
+                    .bind(account)
+                    .bind(next_after.as_secs_f64())
+                    .bind(now)
+                    .execute(session)
+                    .await
+                    .map(|taken| taken.rows_affected() == 1)
+                })
+            })
+            .await
+    }
+
+    /// Ends a pause for a fault of the account. An operator's pause stands.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn resume_after_fault(&self, account_sid: &AccountSid) -> Result<(), StoreError> {
+        resume(&self.sessions, account_sid, Some("account_fault")).await
+    }
+
+    /// Says how this replica's side of a lane stands, for `GET /v1/lanes`.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn report(&self, account_sid: &AccountSid, report: &LaneReport) -> Result<(), StoreError> {
+        let (account, report, now) = (account_sid.as_str().to_owned(), report.clone(), self.clock.now());
+        self.sessions
+            .run(move |session| {
+                let (account, report) = (account.clone(), report.clone());
+                Box::pin(async move {
+                    sqlx::query(
+                        "-- Outbox::report
+                        insert into lane_report (account_sid, replica, in_flight, lane_limit, breaker, reported_at)
+                        values ($1, $2, $3, $4, $5, coalesce($6, clock_timestamp()))
+                        on conflict (account_sid, replica) do update
+                        set in_flight = excluded.in_flight, lane_limit = excluded.lane_limit,
+                            breaker = excluded.breaker, reported_at = excluded.reported_at",
+                    )
+                    .bind(account)
+                    .bind(report.replica)
+                    .bind(i32::try_from(report.in_flight).unwrap_or(i32::MAX))
+                    .bind(i32::try_from(report.limit).unwrap_or(i32::MAX))
+                    .bind(report.breaker)
+                    .bind(now)
+                    .execute(session)
+                    .await
+                    .map(drop)
+                })
+            })
+            .await
+    }
+}
+
+/// Ends a pause; with `only`, just one that this hand made.
+pub(super) async fn resume(
+    sessions: &Sessions,
+    account_sid: &AccountSid,
+    only: Option<&'static str>,
+) -> Result<(), StoreError> {
+    let account = account_sid.as_str().to_owned();
+    sessions
+        .run(move |session| {
+            let account = account.clone();
+            Box::pin(async move {
+                sqlx::query(
+                    "-- Operator::resume
+                    update account_lane
+                    set paused_reason = null, paused_by = null, paused_at = null, probe_at = null
+                    where account_sid = $1 and paused_at is not null and ($2::text is null or paused_by = $2)",
+                )
+                .bind(account)
+                .bind(only)
+                .execute(session)
+                .await
+                .map(drop)
+            })
+        })
+        .await
+}
+
+/// Every lane that has work, a pause or a report; `also` are shown even without.
+pub(super) async fn lanes(sessions: &Sessions, also: &[AccountSid]) -> Result<Vec<LaneView>, StoreError> {
+    let also: Vec<String> = also.iter().map(|account| account.as_str().to_owned()).collect();
+    type Lane = (
+        String,
+        Option<String>,
+        Option<String>,
+        Option<DateTime<Utc>>,
+        Option<DateTime<Utc>>,
+        i64,
+        i64,
+        Option<DateTime<Utc>>,
+        i64,
+    );
+    type Report = (String, String, i32, i32, String, DateTime<Utc>);
+    let (rows, reports): (Vec<Lane>, Vec<Report>) = sessions
+        .run(move |session| {
+            let also = also.clone();
+            Box::pin(async move {
+                let lanes = sqlx::query_as(
+                    "-- Ledger::lanes
+                    with backlog as (
+                        select account_sid, count(*) as pending, count(*) filter (where lease_until > clock_timestamp()) as leased,
+                               min(due_at) as oldest_due_at
+                        from feedback group by account_sid
+                    ),
+                    dead as (select account_sid, count(*) as dead from dead_letter group by account_sid),
+                    known as (
+                        select account_sid from backlog union select account_sid from dead
+                        union select account_sid from account_lane union select unnest($1::text[])
+                    )
+                    select known.account_sid, paused_reason, paused_by, paused_at, probe_at, coalesce(pending, 0),
+                           coalesce(leased, 0), oldest_due_at, coalesce(dead, 0)
+                    from known left join backlog using (account_sid) left join dead using (account_sid)
+                         left join account_lane using (account_sid)
+                    order by known.account_sid",
+                )
+                .bind(also)
+                .fetch_all(&mut *session)
+                .await?;
+                let reports = sqlx::query_as(
+                    "-- Ledger::lanes, the replicas
+                    select account_sid, replica, in_flight, lane_limit, breaker, reported_at
+                    from lane_report
+                    where reported_at > clock_timestamp() - interval '1 hour'
+                    order by account_sid, replica",
+                )
+                .fetch_all(session)
+                .await?;
+                Ok((lanes, reports))
+            })
+        })
+        .await?;
+    rows.into_iter()
+        .map(|(account, reason, by, since, probe_at, pending, leased, oldest_due_at, dead)| {
+            let paused = reason.zip(since).map(|(reason, since)| PauseView {
+                reason: if by.as_deref() == Some("operator") { format!("operator: {reason}") } else { reason },
+                since,
+                probe_at,
+            });
+            let replicas = reports.iter().filter(|report| report.0 == account).map(|report| LaneReport {
+                replica: report.1.clone(),
+                in_flight: small(report.2),
+                limit: small(report.3),
+                breaker: report.4.clone(),
+                reported_at: report.5,
+            });
+            Ok(LaneView {
+                paused,
+                pending: count(pending),
+                leased: count(leased),
+                oldest_due_at,
+                dead: count(dead),
+                replicas: replicas.collect(),
+                account_sid: parsed(account)?,
+            })
+        })
+        .collect::<Result<_, sqlx::Error>>()
+        .map_err(StoreError::from)
+}

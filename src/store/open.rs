@@ -1,0 +1,192 @@
+//! Opening the store: pools, schema, writers.
+
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::task::JoinSet;
+
+use super::clock::Clock;
+use super::session::{SessionOptions, Sessions};
+use super::{Doors, Inbox, InboxOptions, Ledger, Operator, Outbox, OutboxOptions, StoreError, Upkeep, UpkeepOptions};
+use crate::domain::AccountSid;
+
+/// Everything about the store that somebody decides.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    pub connect: PgConnectOptions,
+    /// For the writers of the inbox.
+    pub intake: SessionOptions,
+    /// For claiming, settling and upkeep.
+    pub delivery: SessionOptions,
+    /// For receipts, lists and operators' commands.
+    pub reads: SessionOptions,
+    pub inbox: InboxOptions,
+    pub outbox: OutboxOptions,
+    pub upkeep: UpkeepOptions,
+    /// Lanes that are shown even when they have nothing to do.
+    pub accounts: Vec<AccountSid>,
+    pub clock: Clock,
+}
+
+/// The store: one Postgres, and nothing else.
+#[derive(Clone)]
+pub struct Store {
+    pub inbox: Inbox,
+    pub outbox: Outbox,
+    pub ledger: Ledger,
+    pub operator: Operator,
+    pub upkeep: Upkeep,
+    intake: Sessions,
+    delivery: Sessions,
+    reads: Sessions,
+    clock: Clock,
+    inbox_options: InboxOptions,
+}
+
+impl Store {
+    /// Connects nothing yet: each pool connects when it is used.
+    pub fn new(options: StoreOptions) -> Self {
+        let StoreOptions { connect, intake, delivery, reads, inbox, outbox, upkeep, accounts, clock } = options;
+        let intake = Sessions::new(connect.clone(), "intake", &intake);
+        let delivery = Sessions::new(connect.clone(), "delivery", &delivery);
+        let reads = Sessions::new(connect, "reads", &reads);
+        Self {
+            inbox: Inbox::new(inbox.max_waiting),
+            outbox: Outbox { sessions: delivery.clone(), clock: clock.clone(), options: outbox },
+            ledger: Ledger { sessions: reads.clone(), accounts: accounts.clone() },
+            operator: Operator { sessions: reads.clone(), clock: clock.clone(), accounts },
+            upkeep: Upkeep { sessions: delivery.clone(), clock: clock.clone(), options: upkeep },
+            intake,
+            delivery,
+            reads,
+            clock,
+            inbox_options: inbox,
+        }
+    }
+
+    /// Starts the writers of the inbox. What a lane behind one of these doors has room for is handed over at once.
+    pub fn start_writers(&self, doors: &Doors) -> JoinSet<()> {
+        self.inbox.start(&self.intake, &self.clock, doors, &self.inbox_options)
+    }
+
+    /// No more is taken; what has queued is still written, and then the writers end.
+    pub async fn close_inbox(&self) {
+        self.inbox.close().await;
+    }
+
+    /// Connections that are open and, of these, idle, by pool: for the metrics.
+    pub fn pools(&self) -> [(&'static str, u32, usize); 3] {
+        [("intake", &self.intake), ("delivery", &self.delivery), ("reads", &self.reads)]
+            .map(|(name, sessions)| (name, sessions.pool().size(), sessions.pool().num_idle()))
+    }
+
+    /// Closes the pools.
+    pub async fn close(&self) {
+        for sessions in [&self.intake, &self.delivery, &self.reads] {
+            sessions.pool().close().await;
+        }
+    }
+
+    /// How much an acknowledged commit survives.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn durability(&self) -> Result<Durability, StoreError> {
+        let (fsync, standbys): (String, String) = self
+            .reads
+            .run(|session| {
+                Box::pin(async move {
+                    sqlx::query_as(
+                        "-- Store::durability
+                        select current_setting('fsync'), current_setting('synchronous_standby_names')",
+                    )
+                    .fetch_one(session)
+                    .await
+                })
+            })
+            .await?;
+        Ok(match (fsync.as_str(), standbys.is_empty()) {
+            ("on", true) => Durability::Local,
+            ("on", false) => Durability::Standby,
+            _ => Durability::None,
+        })
+    }
+}
+
+/// What an acknowledged commit survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// `fsync` is off: a crash of the machine may lose it. For tests only.
+    None,
+    /// A crash of every process; a failover may lose the last moments.
+    Local,
+    /// A failover, too: a synchronous standby has it.
+    Standby,
+}
+
+/// Longest wait of a migration for a lock. Longer, and everybody behind it waits, too.
+const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a migration that met a lock is tried, before somebody is asked to look.
+const MIGRATION_TRIES: u32 = 15;
+
+/// Brings the schema up to date. One at a time: others wait for it and find nothing to do. Gives what was applied.
+///
+/// # Errors
+/// Where Postgres cannot be reached, refuses, or holds a migration that was changed since it ran.
+pub async fn migrate(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError> {
+    let pending = pending_migrations(connect).await?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mut session = connect.connect().await?;
+        sqlx::query("select set_config('lock_timeout', $1, false)")
+            .bind(format!("{}ms", MIGRATION_LOCK_TIMEOUT.as_millis()))
+            .execute(&mut session)
+            .await?;
+        match migrations().run(&mut session).await {
+            Ok(()) => {
+                session.close().await?;
+                return Ok(pending);
+            }
+            Err(error) if met_a_lock(&error) && tries < MIGRATION_TRIES => {
+                tracing::info!(tries, "Waiting for a lock to migrate the schema; somebody else holds it");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// `lock_not_available`: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn met_a_lock(error: &MigrateError) -> bool {
+    let cause = match error {
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause,
+        _ => return false,
+    };
+    cause.as_database_error().is_some_and(|refused| refused.code().as_deref() == Some("55P03"))
+}
+
+/// Migrations that this binary knows and the database does not have.
+///
+/// # Errors
+/// Where Postgres cannot be reached or refuses.
+pub async fn pending_migrations(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError> {
+    let mut session: PgConnection = connect.connect().await?;
+    let known: bool =
+        sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut session).await?;
+    let applied: Vec<i64> = if known {
+        session.list_applied_migrations("_sqlx_migrations").await?.iter().map(|applied| applied.version).collect()
+    } else {
+        Vec::new()
+    };
+    session.close().await?;
+    Ok(migrations().iter().map(|migration| migration.version).filter(|version| !applied.contains(version)).collect())
+}
+
+/// A newer binary may have migrated before: what it added does not stop this one.
+fn migrations() -> Migrator {
+    let mut migrations = sqlx::migrate!();
+    migrations.set_ignore_missing(true);
+    migrations
+}

@@ -1,0 +1,244 @@
+//! Connections to Postgres: what is set on each of them, and how a unit of work runs on one.
+//!
+//! A unit of work must not run in a future that somebody may drop: a dropped `begin` leaves its transaction open, and
+//! the next user of that connection writes into it unknowingly
+//! (<https://github.com/launchbadge/sqlx/issues/4385>). Writers and loops are tasks of their own; reads for callers
+//! run in the task that intake spawns for each request. A connection whose work was cut off is closed, never reused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::StoreError;
+
+/// Limits of a pool and of each session in it. Every one of them is set on the session and then verified.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    pub connections: u32,
+    /// How long to wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// The server ends a longer statement; must be below `deadline`, or the connection stays taken.
+    pub statement_timeout: Duration,
+    /// The server ends a longer wait for a lock.
+    pub lock_timeout: Duration,
+    /// The server closes a session whose transaction does nothing for longer.
+    pub idle_in_transaction_timeout: Duration,
+    /// Our own limit of a whole unit of work, for a Postgres that does not answer at all.
+    pub deadline: Duration,
+}
+
+/// A pool for one purpose. Intake and delivery have one each, so that neither can starve the other.
+#[derive(Clone)]
+pub(super) struct Sessions {
+    pool: PgPool,
+    deadline: Duration,
+}
+
+/// Tries of a unit of work that met a deadlock, a serialization failure or a broken connection.
+const TRIES: u32 = 3;
+
+impl Sessions {
+    pub(super) fn new(connect: PgConnectOptions, name: &'static str, options: &SessionOptions) -> Self {
+        let settings = Arc::new(Settings::from(options));
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections)
+            .min_connections(0)
+            .acquire_timeout(options.acquire_timeout)
+            .max_lifetime(Duration::from_secs(30 * 60))
+            .idle_timeout(Duration::from_secs(10 * 60))
+            // A ping before each use would double the round trips; a broken connection is met by trying again.
+            .test_before_acquire(false)
+            .after_connect(move |session, _| {
+                let settings = settings.clone();
+                Box::pin(async move { settings.establish(session).await })
+            })
+            .connect_lazy_with(connect.application_name(&format!("confirmd-{name}")));
+        Self { pool, deadline: options.deadline }
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Runs a unit of work in one transaction: `begin`, the work, `commit`.
+    ///
+    /// The work must bear being repeated from its start: it is, after a deadlock or when the connection broke, also
+    /// when the commit's answer was lost.
+    pub(super) async fn transaction<T, Work>(&self, work: Work) -> Result<T, StoreError>
+    where
+        Work: for<'s> FnMut(&'s mut PgConnection) -> BoxFuture<'s, Result<T, sqlx::Error>> + Send,
+        T: Send,
+    {
+        self.tried(Unit::Transaction, work).await
+    }
+
+    /// Runs single statements, each its own transaction.
+    pub(super) async fn run<T, Work>(&self, work: Work) -> Result<T, StoreError>
+    where
+        Work: for<'s> FnMut(&'s mut PgConnection) -> BoxFuture<'s, Result<T, sqlx::Error>> + Send,
+        T: Send,
+    {
+        self.tried(Unit::Statements, work).await
+    }
+
+    async fn tried<T, Work>(&self, unit: Unit, mut work: Work) -> Result<T, StoreError>
+    where
+        Work: for<'s> FnMut(&'s mut PgConnection) -> BoxFuture<'s, Result<T, sqlx::Error>> + Send,
+        T: Send,
+    {
+        let deadline = tokio::time::Instant::now() + self.deadline;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let acquired = tokio::time::timeout_at(deadline, self.pool.acquire()).await;
+            let mut session = acquired.map_err(|_| StoreError::Deadline)?.map_err(StoreError::from)?;
+            let done = tokio::time::timeout_at(deadline, unit.of(&mut session, &mut work)).await;
+            match done {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(error)) => {
+                    let Fault { repeatable, broken } = Fault::of(&error);
+                    if broken {
+                        session.close_on_drop();
+                    }
+                    if !repeatable || tries == TRIES {
+                        return Err(error.into());
+                    }
+                    tracing::debug!(%error, tries, "Could not finish a unit of work; trying again");
+                }
+                Err(_elapsed) => {
+                    session.close_on_drop();
+                    return Err(StoreError::Deadline);
+                }
+            }
+        }
+    }
+}
+
+/// What is begun and ended together.
+#[derive(Clone, Copy)]
+enum Unit {
+    Transaction,
+    Statements,
+}
+
+impl Unit {
+    async fn of<T, Work>(self, session: &mut PgConnection, work: &mut Work) -> Result<T, sqlx::Error>
+    where
+        Work: for<'s> FnMut(&'s mut PgConnection) -> BoxFuture<'s, Result<T, sqlx::Error>> + Send,
+        T: Send,
+    {
+        match self {
+            Self::Statements => work(session).await,
+            Self::Transaction => {
+                let mut transaction = session.begin().await?;
+                let done = work(&mut transaction).await?;
+                transaction.commit().await?;
+                Ok(done)
+            }
+        }
+    }
+}
+
+/// What to do about a database error.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault {
+    /// The same work may succeed at once.
+    repeatable: bool,
+    /// The connection must not be used again.
+    broken: bool,
+}
+
+impl Fault {
+    /// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+    fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(refused) => match refused.code().as_deref() {
+                // serialization_failure, deadlock_detected
+                Some("40001" | "40P01") => Self { repeatable: true, broken: false },
+                // admin_shutdown, crash_shutdown, cannot_connect_now, idle_in_transaction_session_timeout,
+                // read_only_sql_transaction (an old primary), connection exceptions
+                Some("57P01" | "57P02" | "57P03" | "25P03" | "25006") => Self { repeatable: true, broken: true },
+                Some(code) if code.starts_with("08") => Self { repeatable: true, broken: true },
+                _ => Self { repeatable: false, broken: false },
+            },
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+                Self { repeatable: true, broken: true }
+            }
+            _ => Self { repeatable: false, broken: false },
+        }
+    }
+}
+
+/// What a session must say of itself before it is used.
+struct Settings(Vec<(&'static str, String)>);
+
+impl From<&SessionOptions> for Settings {
+    fn from(options: &SessionOptions) -> Self {
+        let millis = |duration: Duration| format!("{}ms", duration.as_millis());
+        Self(vec![
+            // A role or a database may have it off, and then a crash of Postgres loses what was acknowledged.
+            ("synchronous_commit", "on".into()),
+            ("statement_timeout", millis(options.statement_timeout)),
+            ("lock_timeout", millis(options.lock_timeout)),
+            ("idle_in_transaction_session_timeout", millis(options.idle_in_transaction_timeout)),
+            ("client_connection_check_interval", "1s".into()),
+            ("timezone", "UTC".into()),
+        ])
+    }
+}
+
+impl Settings {
+    async fn establish(&self, session: &mut PgConnection) -> Result<(), sqlx::Error> {
+        for (name, value) in &self.0 {
+            // Not every system lets a session watch its client's socket; nothing that was promised depends on it.
+            let optional = *name == "client_connection_check_interval";
+            let set = sqlx::query("select set_config($1, $2, false)").bind(*name).bind(value).execute(&mut *session);
+            match set.await {
+                Err(sqlx::Error::Database(_)) if optional => {}
+                done => drop(done?),
+            }
+        }
+        // set_config answers with what it was told; asking again shows what holds.
+        let (synchronous, limited, read_only): (String, bool, bool) = sqlx::query_as(
+            "-- Settings::establish
+            select current_setting('synchronous_commit'),
+                   (select bool_and(setting::bigint > 0) from pg_settings
+                    where name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')),
+                   current_setting('transaction_read_only')::boolean",
+        )
+        .fetch_one(&mut *session)
+        .await?;
+        if synchronous != "on" || !limited {
+            return Err(sqlx::Error::Protocol(
+                "the session does not keep synchronous_commit and its time limits; is a transaction pooler between?"
+                    .into(),
+            ));
+        }
+        if read_only {
+            return Err(sqlx::Error::Protocol("the server is read-only: a standby, or an old primary".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a database URL.
+///
+/// # Errors
+/// Where it cannot be read. The text says what is wrong, and never the URL: it holds a password.
+pub fn connect_options(url: &str) -> Result<PgConnectOptions, &'static str> {
+    let options: PgConnectOptions = url.parse().map_err(|_| "is not a postgres:// URL")?;
+    Ok(options.disable_statement_logging())
+}
+
+/// Whether the connection to this database is either verified, or does not leave the machine.
+pub fn is_private(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let local = options.get_socket().is_some()
+        || host.starts_with('/')
+        || host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    local || matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
+}

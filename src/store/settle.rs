@@ -1,0 +1,202 @@
+//! Ending leases with their verdicts, many at once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::outbox::Outbox;
+use super::row::parsed;
+use super::{Settled, Settlement, StoreError};
+use crate::domain::{MessageSid, Retry, Verdict};
+
+/// Settlements as columns, sorted by key so that two batches that overlap take their locks in one order.
+#[derive(Clone, Default)]
+struct Columns {
+    sids: Vec<String>,
+    tokens: Vec<Uuid>,
+    numbers: Vec<i32>,
+    verdicts: Vec<&'static str>,
+    after: Vec<Option<f64>>,
+    counts_as: Vec<Option<&'static str>>,
+    reasons: Vec<Option<&'static str>>,
+    classes: Vec<&'static str>,
+    statuses: Vec<Option<i32>>,
+    codes: Vec<Option<i32>>,
+    errors: Vec<Option<&'static str>>,
+    request_ids: Vec<Option<String>>,
+    took_ms: Vec<i32>,
+    updated: Vec<Option<DateTime<Utc>>>,
+}
+
+impl Columns {
+    fn of(settlements: &[Settlement]) -> Self {
+        let mut sorted: Vec<&Settlement> = settlements.iter().collect();
+        sorted.sort_by(|a, b| a.lease.message_sid.cmp(&b.lease.message_sid));
+        let mut columns = Self::default();
+        for Settlement { lease, attempt, verdict, date_updated } in sorted {
+            let (after, counts_as, reason) = match verdict {
+                Verdict::Confirmed => (None, None, None),
+                Verdict::Retry(retry) => (Some(retry.after().as_secs_f64()), Some(counts_as(*retry)), None),
+                Verdict::Dead(reason) => (None, None, Some(reason.as_str())),
+            };
+            columns.sids.push(lease.message_sid.as_str().to_owned());
+            columns.tokens.push(lease.token);
+            columns.numbers.push(i32::try_from(lease.attempt).unwrap_or(i32::MAX));
+            columns.verdicts.push(verdict.as_str());
+            columns.after.push(after);
+            columns.counts_as.push(counts_as);
+            columns.reasons.push(reason);
+            columns.classes.push(attempt.class.as_str());
+            columns.statuses.push(attempt.status.map(i32::from));
+            columns.codes.push(attempt.code.and_then(|code| i32::try_from(code).ok()));
+            columns.errors.push(attempt.error);
+            columns.request_ids.push(attempt.request_id.clone());
+            columns.took_ms.push(i32::try_from(attempt.took.as_millis()).unwrap_or(i32::MAX));
+            columns.updated.push(*date_updated);
+        }
+        columns
+    }
+}
+
+const fn counts_as(retry: Retry) -> &'static str {
+    match retry {
+        Retry::Burnt { .. } => "burnt",
+        Retry::Ambiguous { .. } => "ambiguous",
+        Retry::Young { .. } => "young",
+        Retry::Unburnt { .. } => "nothing",
+    }
+}
+
+impl Outbox {
+    /// Settles leases: each attempt is put on record, and each verdict stands if its lease still holds.
+    ///
+    /// A success is the truth, whoever brings it: it stands also when the lease was lost, even when the feedback was
+    /// given up meanwhile. A failure of a lost lease changes nothing. One statement, and bears being repeated.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer. The settlements come back, to be tried again: what Twilio said is not lost.
+    pub async fn settle(&self, settlements: &[Settlement]) -> Result<HashMap<MessageSid, Settled>, StoreError> {
+        let columns = Columns::of(settlements);
+        let now = self.clock.now();
+        let rows: Vec<(String, bool, bool, Option<f64>)> = self
+            .sessions
+            .run(move |session| {
+                let told = columns.clone();
+                Box::pin(async move {
+                    sqlx::query_as(SETTLE)
+                        .bind(told.sids)
+                        .bind(told.tokens)
+                        .bind(told.numbers)
+                        .bind(told.verdicts)
+                        .bind(told.after)
+                        .bind(told.counts_as)
+                        .bind(told.reasons)
+                        .bind(told.classes)
+                        .bind(told.statuses)
+                        .bind(told.codes)
+                        .bind(told.errors)
+                        .bind(told.request_ids)
+                        .bind(told.took_ms)
+                        .bind(told.updated)
+                        .bind(now)
+                        .fetch_all(session)
+                        .await
+                })
+            })
+            .await?;
+        rows.into_iter()
+            .map(|(message_sid, held, confirmed, owed_for)| {
+                let owed_for = owed_for.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+                let settled = match (held, confirmed) {
+                    (true, _) => Settled::Stands { owed_for },
+                    (false, true) => Settled::ConfirmedLate,
+                    (false, false) => Settled::Fenced,
+                };
+                Ok((parsed(message_sid)?, settled))
+            })
+            .collect::<Result<_, sqlx::Error>>()
+            .map_err(StoreError::from)
+    }
+}
+
+const SETTLE: &str = "-- Outbox::settle
+    with moment as materialized (select coalesce($15, clock_timestamp()) as now),
+    told as materialized (
+        select *
+        from unnest($1::text[], $2::uuid[], $3::integer[], $4::text[], $5::float8[], $6::text[], $7::text[], $8::text[],
+                    $9::integer[], $10::integer[], $11::text[], $12::text[], $13::integer[], $14::timestamptz[])
+            as told (message_sid, token, number, verdict, after_secs, counts_as, reason, class, status, code, error,
+                     request_id, took_ms, date_updated)
+    ),
+    owed as materialized (
+        select feedback.*
+        from feedback
+        where feedback.message_sid = any($1)
+        order by feedback.message_sid
+        for update
+    ),
+    held as materialized (
+        select told.*, owed.account_sid, owed.known_at, owed.owed_at
+        from told join owed on owed.message_sid = told.message_sid and owed.lease_token = told.token
+    ),
+    recorded as (
+        insert into attempt (message_sid, number, verdict, at, class, status, code, error, request_id, took_ms)
+        select message_sid, number, verdict, moment.now - make_interval(secs => took_ms / 1000.0), class, status, code,
+               error, request_id, took_ms
+        from moment, told
+        on conflict do nothing
+    ),
+    paid as (
+        delete from feedback
+        using told
+        where feedback.message_sid = told.message_sid and told.verdict = 'confirmed'
+        returning feedback.message_sid, feedback.account_sid, feedback.attempts
+    ),
+    risen as (
+        delete from dead_letter
+        using told
+        where dead_letter.message_sid = told.message_sid and told.verdict = 'confirmed'
+        returning dead_letter.message_sid, dead_letter.account_sid, dead_letter.attempts
+    ),
+    confirmed as (
+        insert into confirmation (message_sid, account_sid, attempts, confirmed_at, date_updated, request_id)
+        select settled.message_sid, settled.account_sid, settled.attempts, moment.now, told.date_updated, told.request_id
+        from moment, (select * from paid union all select * from risen) as settled join told using (message_sid)
+        on conflict do nothing
+        returning message_sid
+    ),
+    again as (
+        update feedback
+        set due_at        = moment.now + make_interval(secs => held.after_secs),
+            tried         = true,
+            failures      = feedback.failures + case when held.counts_as in ('burnt', 'young') then 1 else 0 end,
+            ambiguous     = feedback.ambiguous + case when held.counts_as = 'ambiguous' then 1 else 0 end,
+            failing_since = case when held.counts_as = 'burnt' then coalesce(feedback.failing_since, moment.now) end,
+            lost          = 0,
+            lease_token   = null,
+            lease_until   = null
+        from moment, held
+        where feedback.message_sid = held.message_sid and held.verdict = 'retry'
+          and held.message_sid not in (select message_sid from told where verdict = 'confirmed')
+    ),
+    given_up as (
+        delete from feedback
+        using held
+        where feedback.message_sid = held.message_sid and held.verdict = 'dead'
+          and held.message_sid not in (select message_sid from told where verdict = 'confirmed')
+        returning feedback.*
+    ),
+    buried as (
+        insert into dead_letter (message_sid, account_sid, namespace, reason, attempts, last_status, last_code,
+                                 known_at, owed_at, died_at)
+        select given_up.message_sid, given_up.account_sid, message.namespace, held.reason, given_up.attempts, held.status,
+               held.code, given_up.known_at, given_up.owed_at, moment.now
+        from moment, given_up join held using (message_sid) join message using (message_sid)
+    )
+    select told.message_sid, held.message_sid is not null, confirmed.message_sid is not null,
+           extract(epoch from moment.now - held.owed_at)::float8
+    from moment, told
+    left join held on held.message_sid = told.message_sid
+    left join confirmed on confirmed.message_sid = told.message_sid";

@@ -1,0 +1,115 @@
+//! A database of its own for each test: a copy of a template that is migrated once a run.
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use tokio::sync::OnceCell;
+
+use super::{migrate, postgres::Server};
+
+/// One server for all tests of the binary, each of which has a runtime of its own.
+static RUN: OnceCell<Result<Run, String>> = OnceCell::const_new();
+
+/// A migrated database that nobody else uses. It is dropped with this value, unless the test has failed.
+pub(crate) struct TestDatabase {
+    pub(crate) url: String,
+    pub(crate) name: String,
+}
+
+pub(crate) async fn database() -> TestDatabase {
+    let run = Run::get().await;
+    let name = run.name(&format!("{:012x}", rand::random::<u64>() >> 16));
+    let mut admin = run.connect().await;
+    execute(&mut admin, format!("create database {name} template {}", run.template())).await.unwrap();
+    admin.close().await.unwrap();
+    let url = run.server.options(&name).to_url_lossy().to_string();
+    TestDatabase { url, name }
+}
+
+/// For tests that need the server itself: its roles, its restart, a database that is not migrated.
+pub(crate) async fn server_url() -> String {
+    Run::get().await.server.admin().to_url_lossy().to_string()
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return eprintln!("the database of this test is kept until the next run: {}", self.name);
+        }
+        let drop = format!("drop database {} with (force)", self.name);
+        // The test's runtime cannot be waited for in here.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut admin = Run::get().await.connect().await;
+                execute(&mut admin, drop).await.unwrap();
+                admin.close().await.unwrap();
+            });
+        });
+        dropped.join().unwrap();
+    }
+}
+
+/// This run of the tests. Its databases are named `confirmd_test_<when it began>_<which run>_<which database>`, so that
+/// on a server that outlives it a later run knows what is left over.
+struct Run {
+    server: Server,
+    prefix: String,
+}
+
+impl Run {
+    async fn get() -> &'static Self {
+        match RUN.get_or_init(Self::begin).await {
+            Ok(run) => run,
+            Err(error) => panic!("no Postgres for the tests: {error}"),
+        }
+    }
+
+    async fn begin() -> Result<Self, String> {
+        let server = Server::start().await?;
+        let run = Self::prepare(server).await.map_err(|error| error.to_string())?;
+        migrate(run.server.options(&run.template()).to_url_lossy().as_str()).await?;
+        Ok(run)
+    }
+
+    async fn prepare(server: Server) -> Result<Self, sqlx::Error> {
+        let mut admin = server.admin().connect().await?;
+        drop_leftovers(&mut admin).await?;
+        let now: i64 = sqlx::query_scalar("select extract(epoch from now())::bigint").fetch_one(&mut admin).await?;
+        let run = Self { server, prefix: format!("confirmd_test_{now}_{:08x}", rand::random::<u32>()) };
+        execute(&mut admin, format!("create database {}", run.template())).await?;
+        admin.close().await?;
+        Ok(run)
+    }
+
+    fn name(&self, database: &str) -> String {
+        format!("{}_{database}", self.prefix)
+    }
+
+    fn template(&self) -> String {
+        self.name("template")
+    }
+
+    async fn connect(&self) -> PgConnection {
+        self.server.admin().connect().await.unwrap()
+    }
+}
+
+/// What runs left that were killed, or whose tests failed. A run takes minutes: an hour later it is over.
+async fn drop_leftovers(admin: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let leftovers: Vec<String> = sqlx::query_scalar(
+        "select datname::text
+         from pg_database
+         where substring(datname from '^confirmd_test_([0-9]{10})_[0-9a-f]{8}_')::bigint
+               < extract(epoch from now() - interval '1 hour')",
+    )
+    .fetch_all(&mut *admin)
+    .await?;
+    for name in leftovers {
+        execute(admin, format!("drop database if exists {name} with (force)")).await?;
+    }
+    Ok(())
+}
+
+/// The names in these statements are all made here.
+async fn execute(admin: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
+    sqlx::query(AssertSqlSafe(sql)).execute(admin).await.map(drop)
+}

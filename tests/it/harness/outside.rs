@@ -1,0 +1,21 @@
+//! Waiting for a process that is not ours, where nothing can tell us. The only place in the tests that sleeps.
+
+use std::time::{Duration, Instant};
+
+const LONGEST: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Asks again and again until there is an answer; fails the test if there is none for too long.
+pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(begun.elapsed() < LONGEST, "waited {LONGEST:?} in vain until {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
