@@ -13,6 +13,7 @@ use crate::{
 
 /// What a user was asked to do: its messages and its events.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Action)]
 pub(super) struct ActionJson {
     action_id: ActionId,
     /// In the order they were sent; the first 100.
@@ -22,6 +23,7 @@ pub(super) struct ActionJson {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ActionMessage)]
 pub(super) struct ActionMessageJson {
     message_sid: MessageSid,
     account_sid: AccountSid,
@@ -30,6 +32,7 @@ pub(super) struct ActionMessageJson {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ActionEvent)]
 pub(super) struct ActionEventJson {
     event_id: EventId,
     #[schema(value_type = EventState)]
@@ -40,6 +43,7 @@ pub(super) struct ActionEventJson {
 #[utoipa::path(
     get,
     path = "/v1/actions/{action_id}",
+    operation_id = "read_action",
     tag = "actions",
     params(("action_id" = ActionId, Path)),
     responses(

@@ -66,6 +66,7 @@ pub(super) struct ItemAnswer {
 #[utoipa::path(
     post,
     path = "/v1/events/batch",
+    operation_id = "take_events",
     tag = "events",
     request_body(content = BatchBody, example = json!({"events": [
         {"event_id": "3f1c", "action_id": "login-7f3a", "occurred_at": "2026-11-23T10:00:42Z"},

@@ -17,18 +17,18 @@ const DEFAULT_LIMIT: u32 = 100;
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParameters {
-    #[param(value_type = Option<LetterReason>)]
+    #[param(value_type = LetterReason, required = false)]
     reason: Option<LetterReason>,
-    #[param(value_type = Option<AccountSid>)]
+    #[param(value_type = AccountSid, required = false)]
     account_sid: Option<AccountSid>,
-    #[param(value_type = Option<MessageSid>)]
+    #[param(value_type = MessageSid, required = false)]
     message_sid: Option<MessageSid>,
-    #[param(value_type = Option<EventId>)]
+    #[param(value_type = EventId, required = false)]
     event_id: Option<EventId>,
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 500, default = 100)]
     limit: Option<Limit>,
     /// The `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = String, required = false)]
     cursor: Option<Cursor>,
 }
 
@@ -76,6 +76,7 @@ impl ListParameters {
 
 /// A page of dead letters.
 #[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetterPage)]
 pub(super) struct LetterPage {
     items: Vec<LetterJson>,
     /// Where the next page starts; none after the last one.
@@ -84,6 +85,7 @@ pub(super) struct LetterPage {
 
 /// A feedback that was given up, or an event that expired.
 #[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetter)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum LetterJson {
     Feedback {
@@ -113,6 +115,7 @@ pub(super) enum LetterJson {
 #[utoipa::path(
     get,
     path = "/v1/dead-letters",
+    operation_id = "list_dead_letters",
     tag = "dead letters",
     params(ListParameters),
     responses(

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    http::{HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::{
     document::{Document, SMALL},
     event_body::EventBody,
     fault::Faults,
-    idempotency_key::idempotency_key,
+    idempotency_key::IdempotencyKey,
     object::Object,
     problem::Problem,
 };
@@ -43,15 +43,20 @@ pub(super) struct EventTaken {
 #[utoipa::path(
     post,
     path = "/v1/events",
+    operation_id = "take_event",
     tag = "events",
-    params(("Idempotency-Key" = Option<String>, Header, description = "The event's id, if it is not in the body.")),
+    params(IdempotencyKey),
     request_body(content = EventBody, example = json!({
         "event_id": "3f1c9e0a-70f4-4f7c-9a53-0e8e8b3e9f21", "type": "otp.completed", "action_id": "login-7f3a",
         "occurred_at": "2026-11-23T10:00:42Z"
     })),
     responses(
         (status = 202, description = "It is durable.", body = EventTaken,
-            headers(("Idempotent-Replayed" = String, description = "`true` if it was taken before."))),
+            headers(("Idempotent-Replayed" = String, description = "`true` if it was taken before.")),
+            example = json!({
+                "event_id": "3f1c9e0a-70f4-4f7c-9a53-0e8e8b3e9f21", "state": "pending",
+                "message_sids": ["SM0123456789abcdef0123456789abcdef"]
+            })),
         (status = 409, description = "It names a message that is mapped to another action or account. Nothing changed.",
             body = super::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The content is not what it should be (`invalid-request`), or the id was used for \
@@ -62,14 +67,14 @@ pub(super) struct EventTaken {
 pub(super) async fn take(
     State(intake): State<Intake>,
     caller: Caller,
-    headers: HeaderMap,
+    IdempotencyKey(header): IdempotencyKey,
     document: Document<SMALL>,
 ) -> Result<Response, Problem> {
     let mut faults = Faults::default();
     let body: Object<EventBody> = document.parse()?;
     let parsed = body
         .required("", &mut faults)
-        .and_then(|body| body.parse(idempotency_key(&headers), caller.namespace(), &intake.accounts, &mut faults));
+        .and_then(|body| body.parse(header, caller.namespace(), &intake.accounts, &mut faults));
     let event = faults.or(parsed)?;
     let event_id = event.key.event_id.clone();
     let (Acceptance { state, message_sids }, replayed) = settled(intake.inbox.accept(event).await?)?;

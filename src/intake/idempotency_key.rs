@@ -3,14 +3,37 @@
 //! Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>, a string as structured
 //! fields have it (RFC 9651, section 3.3.3). Its quotes may be missing, as in most clients.
 
-use axum::http::HeaderMap;
+use std::convert::Infallible;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, request::Parts},
+};
+use utoipa::IntoParams;
 
 use super::field::Field;
 use crate::domain::{EventId, Malformed};
 
 pub(super) const NAME: &str = "Idempotency-Key";
 
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Field<EventId> {
+/// What the header says, if there is one.
+#[derive(Debug, IntoParams)]
+#[into_params(names("Idempotency-Key"), parameter_in = Header)]
+pub(super) struct IdempotencyKey(
+    /// The event's id, if it is not in the body. Its quotes are optional.
+    #[param(value_type = String, required = false)]
+    pub(super) Field<EventId>,
+);
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(idempotency_key(&parts.headers)))
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Field<EventId> {
     let mut told = headers.get_all(NAME).iter();
     match (told.next(), told.next()) {
         (None, _) => Field::Absent,

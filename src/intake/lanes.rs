@@ -28,6 +28,7 @@ pub(super) struct LaneList {
 
 /// One account's deliveries, as all replicas see them.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Lane)]
 pub(super) struct LaneJson {
     account_sid: AccountSid,
     /// None while it runs.
@@ -42,6 +43,7 @@ pub(super) struct LaneJson {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = Pause)]
 pub(super) struct PauseJson {
     reason: String,
     since: DateTime<Utc>,
@@ -50,6 +52,7 @@ pub(super) struct PauseJson {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = Replica)]
 pub(super) struct ReplicaJson {
     replica: String,
     /// Requests that may be in flight at once now.
@@ -90,6 +93,7 @@ impl TryFrom<String> for Remark {
 #[utoipa::path(
     get,
     path = "/v1/lanes",
+    operation_id = "list_lanes",
     tag = "lanes",
     responses((status = 200, description = "All of them.", body = LaneList))
 )]
@@ -104,6 +108,7 @@ pub(super) async fn list(State(intake): State<Intake>, _: Caller) -> Result<Json
 #[utoipa::path(
     post,
     path = "/v1/lanes/{account_sid}/pause",
+    operation_id = "pause_lane",
     tag = "lanes",
     params(("account_sid" = AccountSid, Path)),
     request_body(content = Option<PauseBody>, example = json!({"reason": "credentials are being rotated"})),
@@ -125,7 +130,7 @@ pub(super) async fn pause(
         None => None,
         Some(document) => {
             let body: Object<PauseBody> = document.parse()?;
-            body.required("", &mut faults).and_then(|body| body.reason.optional("/reason", &mut faults))
+            body.optional("", &mut faults).and_then(|body| body.reason.optional("/reason", &mut faults))
         }
     };
     faults.or(Some(()))?;
@@ -141,6 +146,7 @@ pub(super) async fn pause(
 #[utoipa::path(
     post,
     path = "/v1/lanes/{account_sid}/resume",
+    operation_id = "resume_lane",
     tag = "lanes",
     params(("account_sid" = AccountSid, Path)),
     responses(

@@ -39,7 +39,7 @@ pub(super) struct MessageBody {
     /// May be left out where one account is configured.
     #[schema(value_type = Option<AccountSid>)]
     account_sid: Field<AccountSid>,
-    /// When Twilio was asked to send it. The moment of this request, if left out.
+    /// When it was sent. The moment of this request, if left out.
     #[schema(value_type = Option<DateTime<Utc>>)]
     sent_at: Field<Moment>,
     #[schema(value_type = Option<LabelsBody>)]
@@ -82,11 +82,12 @@ pub(super) struct FeedbackStanding {
 
 /// Map an action to a message
 ///
-/// Tell it when Twilio has answered the request that sends the message. Events of the action that came before wait
-/// for this. A message belongs to one action of one account for ever.
+/// Tell it as soon as the message's SID is known. Events of the action that came before wait for it. A message belongs
+/// to one action of one account for ever.
 #[utoipa::path(
     post,
     path = "/v1/messages",
+    operation_id = "register_message",
     tag = "messages",
     request_body(content = MessageBody, example = json!({
         "action_id": "login-7f3a", "message_sid": "SM0123456789abcdef0123456789abcdef",
@@ -94,7 +95,10 @@ pub(super) struct FeedbackStanding {
         "labels": {"country": "DE", "sender": "MG0123456789abcdef0123456789abcdef", "template": "login-otp", "channel": "sms"}
     })),
     responses(
-        (status = 201, description = "The mapping is new.", body = MessageMapped),
+        (status = 201, description = "The mapping is new.", body = MessageMapped, example = json!({
+            "message_sid": "SM0123456789abcdef0123456789abcdef", "action_id": "login-7f3a",
+            "account_sid": "AC0123456789abcdef0123456789abcdef", "feedback": {"state": "none"}
+        })),
         (status = 200, description = "It was known; what it left out was filled in.", body = MessageMapped),
         (status = 409, description = "The message is mapped to another action or account. Nothing changed.",
             body = super::problem::ProblemBody, content_type = "application/problem+json"),
@@ -122,6 +126,7 @@ pub(super) async fn register(
 
 /// One message: its mapping, its feedback, its attempts.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Message)]
 pub(super) struct MessageJson {
     message_sid: MessageSid,
     account_sid: AccountSid,
@@ -136,6 +141,7 @@ pub(super) struct MessageJson {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = Feedback)]
 pub(super) struct FeedbackJson {
     #[schema(value_type = FeedbackState)]
     state: &'static str,
@@ -151,6 +157,7 @@ pub(super) struct FeedbackJson {
 
 /// One request and what came of it.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Attempt)]
 pub(super) struct AttemptJson {
     number: u32,
     at: DateTime<Utc>,
@@ -171,6 +178,7 @@ pub(super) struct AttemptJson {
 #[utoipa::path(
     get,
     path = "/v1/messages/{message_sid}",
+    operation_id = "read_message",
     tag = "messages",
     params(("message_sid" = MessageSid, Path)),
     responses(

@@ -29,7 +29,6 @@ const PATH: &str = "/openapi.json";
             Ids are opaque to the service: no phone number, no e-mail address and no code belongs in a request.\n\n\
             Every error is a problem (RFC 9457) whose `type` is stable. A request may carry an `X-Request-Id` of 1 to \
             128 visible ASCII characters; the answer carries it back, or one that was made.",
-        license(name = "Proprietary", identifier = "LicenseRef-Proprietary"),
     ),
     tags(
         (name = "messages", description = "Which message was sent for an action."),

@@ -65,7 +65,7 @@ impl Readiness {
         }
         // What is already known needs no question.
         if reasons.is_empty() && !self.postgres_answers().await {
-            reasons.push("Postgres does not answer");
+            reasons.push("the database does not answer");
         }
         reasons
     }

@@ -13,6 +13,7 @@ use crate::{
 
 /// One event: what was taken, and what became of it.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Receipt)]
 pub(super) struct ReceiptJson {
     event_id: EventId,
     #[schema(value_type = EventState)]
@@ -28,6 +29,7 @@ pub(super) struct ReceiptJson {
 
 /// One line of a history.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Happening)]
 pub(super) struct HappeningJson {
     at: DateTime<Utc>,
     /// `accepted`, `parked`, `resolved`, `expired`, `attempt`, `confirmed` or `dead`.
@@ -44,6 +46,7 @@ pub(super) struct HappeningJson {
 #[utoipa::path(
     get,
     path = "/v1/events/{event_id}",
+    operation_id = "read_event",
     tag = "events",
     params(("event_id" = EventId, Path)),
     responses(

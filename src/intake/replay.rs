@@ -151,6 +151,7 @@ pub(super) struct ReplayAnswer {
 #[utoipa::path(
     post,
     path = "/v1/dead-letters/replay",
+    operation_id = "replay_dead_letters",
     tag = "dead letters",
     request_body(content = ReplayBody, example = json!({"filter": {"reason": "gave_up"}, "dry_run": true, "rate": 50})),
     responses((status = 200, description = "How many matched, and how many were replayed.", body = ReplayAnswer))

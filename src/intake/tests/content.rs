@@ -71,6 +71,37 @@ async fn all_faults_of_an_event_are_told_at_once() {
 }
 
 #[tokio::test]
+async fn every_way_to_say_it_right_reaches_the_store() {
+    let moment = "2026-11-23T10:00:42.123+01:00";
+    let labels = json!({"country": "DE", "sender": null, "template": "login otp", "channel": "sms"});
+    for (path, body) in [
+        ("/v1/messages", json!({"action_id": "a", "message_sid": MESSAGE})),
+        ("/v1/messages", json!({"action_id": "1", "message_sid": MESSAGE, "account_sid": ACCOUNT, "sent_at": moment})),
+        ("/v1/messages", json!({"action_id": "a", "message_sid": MESSAGE, "labels": labels})),
+        ("/v1/messages", json!({"action_id": "a", "message_sid": MESSAGE, "labels": null, "account_sid": null})),
+        ("/v1/events", json!({"event_id": "e", "action_id": "a"})),
+        ("/v1/events", json!({"event_id": "e", "action_id": "a", "type": "otp.completed", "occurred_at": moment})),
+        ("/v1/events", json!({"event_id": "e", "action_id": "a", "resolve": "all", "message_sid": null})),
+        ("/v1/events", json!({"event_id": "e", "message_sid": MESSAGE})),
+        ("/v1/events", json!({"event_id": "e", "message_sid": MESSAGE, "action_id": "a", "resolve": "exact"})),
+        ("/v1/events", json!({"event_id": "e", "message_sid": MESSAGE, "account_sid": ACCOUNT, "resolve": "latest"})),
+    ] {
+        let answer = post(path, body.to_string()).await;
+        assert_eq!(answer.problem(), (503, "unavailable".to_owned()), "{path} {body}");
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+}
+
+#[tokio::test]
+async fn an_item_that_is_right_is_not_taken_down_by_one_that_is_wrong() {
+    let body = r#"{"events":[{"event_id":"e","action_id":"a"},{"event_id":"f"},{"event_id":"g","action_id":"a"}]}"#;
+    let answer = post("/v1/events/batch", body).await.json();
+    let told: Vec<_> = answer["results"].as_array().unwrap().iter().map(|result| &result["status"]).collect();
+    assert_eq!(told, [503, 422, 503]);
+    assert_eq!(answer["results"][2]["problem"]["type"], "urn:confirmd:problem:unavailable");
+}
+
+#[tokio::test]
 async fn all_faults_of_a_message_are_told_at_once() {
     let labels = json!({"country": "", "sender": "+15557122661", "name": "Ada", "channel": 1});
     let body = json!({"action_id": "a", "message_sid": MESSAGE, "labels": labels, "sent_at": 0});
@@ -89,7 +120,7 @@ async fn with_several_accounts_a_message_must_name_its_own() {
             body["event_id"] = "e".into();
         }
         let request = json_to(path).body(Body::from(body.to_string())).unwrap();
-        let answer = ask(app_with(vec![ACCOUNT, OTHER_ACCOUNT]), request).await;
+        let answer = ask(app_with(vec![ACCOUNT, OTHER_ACCOUNT]).await, request).await;
         assert_eq!(answer.faults(), ["/account_sid"], "{path}");
     }
 }
@@ -115,11 +146,14 @@ async fn no_value_is_ever_echoed() {
 async fn the_header_and_the_body_must_agree_on_the_events_id() {
     let asked = |header: &'static str, body: serde_json::Value| async move {
         let request = json_to("/v1/events").header("idempotency-key", header);
-        ask(app(), request.body(Body::from(body.to_string())).unwrap()).await.faults()
+        ask(app().await, request.body(Body::from(body.to_string())).unwrap()).await.faults()
     };
     assert_eq!(asked("\"e\"", json!({"action_id": "a", "event_id": "f"})).await, ["/event_id"]);
     assert_eq!(asked("\"e", json!({"action_id": "a"})).await, ["Idempotency-Key"]);
     assert_eq!(asked("\"e\"", json!({})).await, ["/action_id"]);
+    let right: [String; 0] = [];
+    assert_eq!(asked("\"e\"", json!({"action_id": "a"})).await, right);
+    assert_eq!(asked("e", json!({"action_id": "a", "event_id": "e"})).await, right);
 }
 
 #[tokio::test]
@@ -204,7 +238,7 @@ async fn a_body_has_its_time() {
 async fn only_json_is_read() {
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
         let request = axum::http::Request::post("/v1/events").header("authorization", "Bearer all");
-        let answer = ask(app(), request.header("content-type", kind).body(Body::from("{}")).unwrap()).await;
+        let answer = ask(app().await, request.header("content-type", kind).body(Body::from("{}")).unwrap()).await;
         assert_eq!(answer.problem(), (415, "unsupported-media-type".to_owned()), "{kind}");
     }
 }

@@ -1,4 +1,4 @@
-//! The router as callers meet it, up to the door of the store: nothing here may pass it.
+//! The router as callers meet it, up to the door of the store: it is shut.
 
 mod content;
 mod page;
@@ -20,14 +20,38 @@ use tower::ServiceExt;
 use super::{
     CallerOptions, IntakeOptions, Readiness, Scope, operations_router, problem::PROBLEM_JSON, router, within_edge,
 };
-use crate::store::{Inbox, Ledger, Operator};
+use crate::store::{
+    Clock, InboxOptions, OutboxOptions, SessionOptions, Store, StoreOptions, UpkeepOptions, connect_options,
+};
 
 const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
 const MESSAGE: &str = "SM0123456789abcdef0123456789abcdef";
 
-/// Doors to a store that is not there.
-fn doors() -> (Inbox, Ledger, Operator) {
-    (Inbox {}, Ledger {}, Operator {})
+const SHORT: Duration = Duration::from_millis(50);
+
+/// A store that takes nothing: its inbox is closed, and there is no Postgres behind it.
+async fn shut_store() -> Store {
+    let session = SessionOptions {
+        connections: 1,
+        acquire_timeout: SHORT,
+        statement_timeout: SHORT,
+        lock_timeout: SHORT,
+        idle_in_transaction_timeout: SHORT,
+        deadline: SHORT,
+    };
+    let store = Store::new(StoreOptions {
+        connect: connect_options("postgres://nobody@127.0.0.1:1/none").unwrap(),
+        intake: session.clone(),
+        delivery: session.clone(),
+        reads: session,
+        inbox: InboxOptions { writers: 1, batch: 1, max_waiting: 1000, lease: SHORT },
+        outbox: OutboxOptions { lease: SHORT, max_lost_leases: 1 },
+        upkeep: UpkeepOptions { park_limit: SHORT, history: SHORT, dead_letters: SHORT, batch: 1 },
+        accounts: Vec::new(),
+        clock: Clock::default(),
+    });
+    store.close_inbox().await;
+    store
 }
 
 /// One caller for each scope, its token the scope's name, and one with all of them.
@@ -42,14 +66,14 @@ fn callers() -> Vec<CallerOptions> {
     each.into_iter().chain([caller("all", Scope::ALL.to_vec())]).collect()
 }
 
-fn app() -> Router {
-    app_with(vec![ACCOUNT])
+async fn app() -> Router {
+    app_with(vec![ACCOUNT]).await
 }
 
-fn app_with(accounts: Vec<&str>) -> Router {
+async fn app_with(accounts: Vec<&str>) -> Router {
     let accounts = accounts.into_iter().map(|sid| sid.to_owned().try_into().unwrap()).collect();
-    let options = IntakeOptions { callers: callers(), accounts, body_deadline: Duration::from_millis(50) };
-    let (inbox, ledger, operator) = doors();
+    let options = IntakeOptions { callers: callers(), accounts, body_deadline: SHORT };
+    let Store { inbox, ledger, operator, .. } = shut_store().await;
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let operations = operations_router(Readiness::new(ledger.clone()), recorder.handle());
     within_edge(router(inbox, ledger, operator, options).merge(operations), Duration::from_secs(5))
@@ -109,5 +133,5 @@ fn json_to(path: &str) -> axum::http::request::Builder {
 }
 
 async fn post(path: &str, body: impl Into<Body>) -> Answer {
-    ask(app(), json_to(path).body(body.into()).unwrap()).await
+    ask(app().await, json_to(path).body(body.into()).unwrap()).await
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Answer, app, ask, doors};
+use super::{Answer, app, ask, shut_store};
 use crate::intake::{
     Readiness,
     batch::BatchBody,
@@ -25,7 +25,7 @@ use crate::intake::{
 };
 
 async fn get(path: &str) -> Answer {
-    ask(app(), Request::get(path).body(Body::empty()).unwrap()).await
+    ask(app().await, Request::get(path).body(Body::empty()).unwrap()).await
 }
 
 #[tokio::test]
@@ -60,6 +60,15 @@ fn every_reference_in_the_document_leads_somewhere() {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(document.pointer(pointer).is_some(), "{reference}");
     }
+}
+
+#[test]
+fn every_operation_has_a_name_of_its_own() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let items = document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
+    let names: Vec<_> = items.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len());
 }
 
 /// Whether the schema of a body and its parser know the same members.
@@ -118,15 +127,8 @@ async fn the_page_needs_no_internet() {
 }
 
 #[tokio::test]
-async fn the_process_is_live_whatever_the_database_does() {
-    let answer = get("/livez").await;
-    assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({"status": "live"})));
-}
-
-#[tokio::test]
 async fn draining_and_dead_loops_are_not_ready_and_say_so() {
-    let (_, ledger, _) = doors();
-    let readiness = Readiness::new(ledger);
+    let readiness = Readiness::new(shut_store().await.ledger);
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let router =
         within_edge(operations_router(readiness.clone(), recorder.handle()), std::time::Duration::from_secs(5));
@@ -137,4 +139,14 @@ async fn draining_and_dead_loops_are_not_ready_and_say_so() {
     assert_eq!(answer.json()["detail"], "the claim loop ended, draining");
     let metrics = router.oneshot(Request::get("/metrics").body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(metrics.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn without_postgres_the_process_is_live_and_not_ready() {
+    let app = app().await;
+    let asked = |path| ask(app.clone(), Request::get(path).body(Body::empty()).unwrap());
+    assert_eq!(asked("/livez").await.status, StatusCode::OK);
+    let answer = asked("/readyz").await;
+    assert_eq!(answer.problem(), (503, "not-ready".to_owned()));
+    assert_eq!(answer.json()["detail"], "the database does not answer");
 }

@@ -29,7 +29,7 @@ async fn asked(method: &str, path: &str, authorization: &[&str]) -> super::Answe
     for value in authorization {
         request = request.header("authorization", *value);
     }
-    ask(app(), request.body(Body::empty()).unwrap()).await
+    ask(app().await, request.body(Body::empty()).unwrap()).await
 }
 
 #[test]
@@ -71,7 +71,7 @@ async fn without_the_scope_every_route_of_v1_names_it() {
 #[tokio::test]
 async fn the_token_comes_before_the_body() {
     let request = Request::post("/v1/events").header("content-length", "1000000000000").body(Body::empty());
-    assert_eq!(ask(app(), request.unwrap()).await.status, 401);
+    assert_eq!(ask(app().await, request.unwrap()).await.status, 401);
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn what_is_not_there_is_a_problem() {
         assert_eq!(answer.problem(), (404, "not-found".to_owned()), "{path}");
     }
     let unknown = "/v1/lanes/ACffffffffffffffffffffffffffffffff/resume";
-    assert_eq!(ask(app(), json_to(unknown).body(Body::empty()).unwrap()).await.status, 404);
+    assert_eq!(ask(app().await, json_to(unknown).body(Body::empty()).unwrap()).await.status, 404);
 }
 
 #[tokio::test]
@@ -97,5 +97,19 @@ async fn a_wrong_method_is_told_the_right_ones() {
         let answer = asked(method, path, &["Bearer all"]).await;
         assert_eq!(answer.problem(), (405, "method-not-allowed".to_owned()), "{method} {path}");
         assert_eq!(answer.headers["allow"], allowed);
+    }
+}
+
+#[tokio::test]
+async fn with_token_and_scope_every_read_and_command_reaches_the_store() {
+    for (method, path, needed) in documented() {
+        let Some(needed) = needed.filter(|needed| needed != "ingest") else { continue };
+        let body = if path.ends_with("replay") { r#"{"filter":{}}"# } else { "" };
+        let request = Request::builder().method(method.as_str()).uri(&path);
+        let request = request.header("authorization", format!("Bearer {needed}"));
+        let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
+        let answer = ask(app().await, request).await;
+        assert_eq!(answer.problem(), (503, "unavailable".to_owned()), "{method} {path}");
+        assert_eq!(answer.headers["retry-after"], "5");
     }
 }
