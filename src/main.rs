@@ -1,1 +1,16 @@
-fn main() {}
+//! The binary: reads the command line, and does what it says.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = confirmd::cli::Cli::parse();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(cli.run()),
+        Err(error) => {
+            eprintln!("confirmd: cannot start its threads: {error}");
+            ExitCode::from(75)
+        }
+    }
+}

@@ -46,9 +46,9 @@ use self::{fault::Findings, table::Table};
 pub struct Config {
     pub server: Server,
     pub database: Database,
-    /// At least one, where the role has intake.
+    /// At least one, where the role takes events.
     pub callers: Vec<Caller>,
-    /// At least one.
+    /// At least one, but for an operator's command.
     pub accounts: Vec<Account>,
     pub intake: Intake,
     pub delivery: Delivery,
@@ -66,6 +66,9 @@ pub enum Role {
     Intake,
     /// Delivers them.
     Worker,
+    /// Neither: a command that looks at the database, and needs no callers and no accounts.
+    #[value(skip)]
+    Operator,
 }
 
 impl Role {
@@ -110,7 +113,7 @@ impl Config {
             server: Server::read(&root.table("server")),
             database: Database::read(&root.table("database")),
             callers: Caller::read_all(&root, role),
-            accounts: Account::read_all(&root, &delivery.base_url),
+            accounts: Account::read_all(&root, &delivery.base_url, role),
             intake: Intake::read(&root.table("intake")),
             delivery,
             retention: Retention::read(&root.table("retention")),

@@ -160,6 +160,15 @@ pub enum LetterReason {
 }
 
 impl LetterReason {
+    pub const ALL: [Self; 6] = [
+        Self::Dead(DeadReason::MessageNotFound),
+        Self::Dead(DeadReason::Rejected),
+        Self::Dead(DeadReason::GaveUp),
+        Self::Dead(DeadReason::Unverifiable),
+        Self::Dead(DeadReason::Poison),
+        Self::Expired,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Dead(reason) => reason.as_str(),
@@ -172,8 +181,8 @@ impl TryFrom<String> for LetterReason {
     type Error = super::Malformed;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let dead = DeadReason::ALL.into_iter().map(Self::Dead);
-        dead.chain([Self::Expired])
+        Self::ALL
+            .into_iter()
             .find(|reason| reason.as_str() == text)
             .ok_or(super::Malformed("must be message_not_found, rejected, gave_up, unverifiable, poison or expired"))
     }

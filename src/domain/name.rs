@@ -79,6 +79,13 @@ name!(
     configured
 );
 
+impl LaneName {
+    /// Stands for accounts that have work and are not configured here.
+    pub fn unconfigured() -> Self {
+        Self("unconfigured".to_owned())
+    }
+}
+
 /// 1 to 200 visible ASCII characters, and no personal data.
 fn id(text: &str) -> Result<(), Malformed> {
     if text.is_empty() || LONGEST_ID < text.len() || !text.bytes().all(|b| b.is_ascii_graphic()) {

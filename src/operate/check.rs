@@ -17,7 +17,8 @@ pub type Finding = Result<String, String>;
 
 /// Looks at the database: can it be reached, and is its schema up to date?
 pub async fn database(config: &Config) -> Finding {
-    let connect = connect_options(config.database.url.expose_secret()).map_err(|fault| format!("database.url {fault}"))?;
+    let connect =
+        connect_options(config.database.url.expose_secret()).map_err(|fault| format!("database.url {fault}"))?;
     match pending_migrations(&connect).await {
         Ok(pending) if pending.is_empty() => Ok("database: reached, and its schema is up to date".to_owned()),
         Ok(pending) => Err(format!("database: {} migration(s) are missing; run `confirmd migrate`", pending.len())),

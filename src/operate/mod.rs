@@ -1,3 +1,10 @@
-//! What an operator asks and does.
+//! What an operator asks and does: over the same store, at the command line.
 
+pub mod audit;
+pub mod check;
+pub mod dead_letters;
+pub mod explain;
+pub mod housekeeping;
+pub mod lanes;
 pub mod token;
+pub mod trace;

@@ -82,7 +82,13 @@ fn write_event(event: &Receipt, out: &mut impl io::Write) -> io::Result<()> {
 
 fn write_message(message: &MessageView, out: &mut impl io::Write) -> io::Result<()> {
     let feedback = &message.feedback;
-    writeln!(out, "\nmessage {} of {}: feedback {}", message.message_sid, message.account_sid, feedback.state.as_str())?;
+    writeln!(
+        out,
+        "\nmessage {} of {}: feedback {}",
+        message.message_sid,
+        message.account_sid,
+        feedback.state.as_str()
+    )?;
     let action = message.action_id.as_ref().map_or("no action".to_owned(), |action| format!("action {action}"));
     writeln!(out, "  {}  registered for {action}", message.registered_at.format("%F %T%.3f UTC"))?;
     for attempt in &message.attempts {

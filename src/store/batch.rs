@@ -10,6 +10,7 @@ use super::{Acceptance, Accepted, NotTaken, Registered};
 use crate::domain::{
     AccountSid, ActionId, Event, EventKey, FeedbackState, Labels, MessageSid, Namespace, Registration, Target,
 };
+use crate::telemetry;
 
 /// Something to write, and who waits for the answer.
 pub(super) enum Command {
@@ -151,9 +152,34 @@ pub(super) fn answer(commands: Vec<Command>, outcome: Outcome) {
     for command in commands {
         // Who no longer waits has hung up; what it asked for is done all the same.
         match command {
-            Command::Register(told, waiter) => drop(waiter.send(Ok(registered(&told, &mut messages)))),
-            Command::Accept(told, waiter) => drop(waiter.send(Ok(accepted(&told, &mut events)))),
+            Command::Register(told, waiter) => {
+                let registered = registered(&told, &mut messages);
+                count_registered(registered);
+                let _hung_up = waiter.send(Ok(registered));
+            }
+            Command::Accept(told, waiter) => {
+                let accepted = accepted(&told, &mut events);
+                count_accepted(&accepted);
+                let _hung_up = waiter.send(Ok(accepted));
+            }
         }
+    }
+}
+
+fn count_registered(registered: Registered) {
+    telemetry::registered(match registered {
+        Registered::Created(_) => "created",
+        Registered::Known(_) => "known",
+        Registered::Conflict => "conflict",
+    });
+}
+
+fn count_accepted(accepted: &Accepted) {
+    match accepted {
+        Accepted::Taken(answer) => telemetry::accepted(answer.state),
+        Accepted::Replayed(_) => telemetry::replayed(),
+        // Nothing was accepted; the callers' side of it is counted by route and status.
+        Accepted::Mismatch | Accepted::Conflict => {}
     }
 }
 
@@ -185,7 +211,7 @@ fn accepted(told: &Event, events: &mut HashMap<EventKey, StoredEvent>) -> Accept
 pub(super) fn refuse(commands: Vec<Command>, because: NotTaken) {
     for command in commands {
         match command {
-            Command::Register(_, waiter) => drop(waiter.send(Err(because))),
+            Command::Register(_, waiter) => drop(waiter.send(Err(because)).is_err()),
             Command::Accept(_, waiter) => drop(waiter.send(Err(because))),
         }
     }

@@ -36,7 +36,7 @@ pub use open::{Durability, Store, StoreOptions, migrate, pending_migrations};
 pub use operator::Operator;
 pub use outbox::{Claimed, Outbox, OutboxOptions, Wanted};
 pub use session::{SessionOptions, connect_options, is_private};
-pub use upkeep::{Kept, Upkeep, UpkeepOptions};
+pub use upkeep::{Backlog, Kept, Upkeep, UpkeepOptions};
 pub use view::*;
 
 use crate::domain::{EventState, FeedbackState, MessageSid};

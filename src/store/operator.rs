@@ -36,17 +36,32 @@ impl Operator {
     /// # Errors
     /// Where Postgres does not answer; the batches before that stand.
     pub async fn replay(&self, filter: &LetterFilter, rate: u32, limit: u64) -> Result<Replay, StoreError> {
-        let mut replay = Replay { matched: self.count(filter).await?, replayed: 0 };
-        while replay.replayed < limit {
-            let batch = REPLAY_BATCH.min(limit - replay.replayed);
-            let letters = self.replay_feedback(filter, rate, replay.replayed, batch).await?;
+        let matched = self.count(filter).await?;
+        Ok(Replay { matched, replayed: self.replay_from(filter, rate, 0, limit).await? })
+    }
+
+    /// The same, for who has brought back `before` already and wants them to come due after those. Gives how many.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer; the batches before that stand.
+    pub async fn replay_from(
+        &self,
+        filter: &LetterFilter,
+        rate: u32,
+        before: u64,
+        limit: u64,
+    ) -> Result<u64, StoreError> {
+        let mut replayed = 0;
+        while replayed < limit {
+            let batch = REPLAY_BATCH.min(limit - replayed);
+            let letters = self.replay_feedback(filter, rate, before + replayed, batch).await?;
             let events = self.replay_expired(filter, batch - letters).await?;
             if letters + events == 0 {
                 break;
             }
-            replay.replayed += letters + events;
+            replayed += letters + events;
         }
-        Ok(replay)
+        Ok(replayed)
     }
 
     async fn replay_feedback(

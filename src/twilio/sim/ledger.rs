@@ -1,6 +1,7 @@
 //! Every request that the simulator heard, and what became of it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -39,6 +40,19 @@ pub struct LedgerEntry {
     /// Whether anything changed by it.
     pub applied: bool,
     pub answer: Answer,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting => f.write_str("waiting"),
+            Self::Status(status) => write!(f, "{status}"),
+            Self::Cut(status) => write!(f, "{status}, cut off"),
+            Self::Hung => f.write_str("no answer"),
+            Self::Reset => f.write_str("reset"),
+            Self::Abandoned => f.write_str("the client left"),
+        }
+    }
 }
 
 /// What the client got.

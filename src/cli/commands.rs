@@ -1,0 +1,232 @@
+//! What each command does.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{CheckArgs, ConfigArgs, DeadLetters, DevArgs, Failure, FilterArgs, Lanes, ServeArgs, TraceArgs};
+use crate::app::{self, App};
+use crate::config::{Config, Environment, Role};
+use crate::dev;
+use crate::domain::{AccountSid, Malformed, Namespace};
+use crate::operate::{self, check::Finding};
+use crate::store::{self, Clock, LetterFilter, Replay, Store};
+use crate::telemetry;
+use crate::twilio::sim::{SimulatedAccount, Simulator, SimulatorArgs};
+
+pub(super) async fn dev(args: DevArgs) -> Result<(), Failure> {
+    dev::run(args.listen, &args.data, until_signalled()?).await
+}
+
+pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let config = load(&args.config, args.role)?;
+    telemetry::init_logs(config.log.format, &config.log.filter).map_err(|error| Failure::Usage(error.to_string()))?;
+    let connect = connect(&config)?;
+    if args.migrate {
+        let applied = store::migrate(&connect).await?;
+        tracing::info!(?applied, "The schema is up to date");
+    }
+    let pending = store::pending_migrations(&connect).await?;
+    if !pending.is_empty() {
+        return Err(anyhow::anyhow!("the schema lacks migrations {pending:?}; run `confirmd migrate`").into());
+    }
+    let metrics = telemetry::metrics_recorder();
+    tokio::spawn(telemetry::tidy_metrics(metrics.clone()));
+    let app = App::new(config, args.role, metrics).await?;
+    tracing::info!(addresses = ?app.addresses(), role = ?args.role, version = env!("CARGO_PKG_VERSION"), "Ready");
+    app.run(until_signalled()?).await;
+    Ok(())
+}
+
+pub(super) async fn migrate(args: ConfigArgs) -> Result<(), Failure> {
+    let config = load(&args, Role::Operator)?;
+    let applied = store::migrate(&connect(&config)?).await?;
+    if applied.is_empty() {
+        println!("the schema is up to date");
+    } else {
+        println!("applied migrations {applied:?}; the schema is up to date");
+    }
+    Ok(())
+}
+
+pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
+    let config = load(&args.config, if args.live { Role::Operator } else { Role::All })?;
+    let mut findings: Vec<Finding> = Vec::new();
+    if args.live {
+        let listen = config.server.operations_listen.unwrap_or(config.server.listen);
+        findings.push(operate::check::live(listen));
+    } else {
+        findings.push(Ok("configuration: makes sense".to_owned()));
+        findings.push(operate::check::database(&config).await);
+        let twilio = app::twilio(&config)?;
+        for (told, account) in config.accounts.iter().zip(app::accounts(&config)) {
+            findings.extend(operate::check::account(&twilio, told.name.as_str(), &account).await);
+        }
+    }
+    let mut wrong = Vec::new();
+    for finding in findings {
+        match finding {
+            Ok(right) => println!("ok    {right}"),
+            Err(fault) => {
+                println!("WRONG {fault}");
+                wrong.push(fault);
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(anyhow::anyhow!("{} of these are wrong", wrong.len()).into()) }
+}
+
+pub(super) async fn audit(args: ConfigArgs) -> Result<(), Failure> {
+    let audit = open(&args)?.upkeep.audit().await?;
+    operate::audit::write(&audit, &mut io::stdout())?;
+    match audit.drift.total() {
+        0 => Ok(()),
+        drift => {
+            Err(Failure::Found(format!("the conservation law does not hold: {drift} thing(s) are not accounted for")))
+        }
+    }
+}
+
+pub(super) async fn trace(args: TraceArgs) -> Result<(), Failure> {
+    let namespace = Namespace::try_from(args.namespace).map_err(|fault| usage("--namespace", fault))?;
+    let story = operate::trace::find(&open(&args.config)?.ledger, &namespace, &args.name).await?;
+    if story.is_empty() {
+        let name = args.name.escape_debug();
+        return Err(Failure::Found(format!("nothing is known of {name} in the namespace {namespace}")));
+    }
+    Ok(story.write(&mut io::stdout())?)
+}
+
+pub(super) async fn dead_letters(command: DeadLetters) -> Result<(), Failure> {
+    match command {
+        DeadLetters::List { filter, limit, config } => {
+            let (store, filter) = (open(&config)?, letter_filter(filter)?);
+            let page = store.ledger.dead_letters(&filter, limit, None).await?;
+            operate::dead_letters::write(&page.items, &mut io::stdout())?;
+            let all = store.operator.count(&filter).await?;
+            eprintln!("{} of {all} dead letters", page.items.len());
+        }
+        DeadLetters::Replay { filter, rate, limit, yes, config } => {
+            let (store, filter) = (open(&config)?, letter_filter(filter)?);
+            if !yes {
+                let matched = store.operator.count(&filter).await?;
+                println!(
+                    "{matched} dead letters match; with --yes, {} would be brought back, {rate} a second",
+                    matched.min(limit)
+                );
+                return Ok(());
+            }
+            let progress = |so_far: Replay| eprintln!("{} of {} brought back", so_far.replayed, so_far.matched);
+            let replay = operate::dead_letters::replay(&store.operator, &filter, rate, limit, progress).await?;
+            println!("{} of {} dead letters brought back, to be sent {rate} a second", replay.replayed, replay.matched);
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn lanes(command: Lanes) -> Result<(), Failure> {
+    let lanes = match command {
+        Lanes::List { config } => open(&config)?.ledger.lanes().await?,
+        Lanes::Pause { account, reason, config } => {
+            vec![open(&config)?.operator.pause(&account_sid(account)?, &reason).await?]
+        }
+        Lanes::Resume { account, config } => vec![open(&config)?.operator.resume(&account_sid(account)?).await?],
+    };
+    Ok(operate::lanes::write(&lanes, &mut io::stdout())?)
+}
+
+pub(super) async fn twilio_sim(args: SimulatorArgs) -> Result<(), Failure> {
+    let environment = Environment::of_process();
+    let given = |name: &str| {
+        environment
+            .get(name)
+            .map(str::to_owned)
+            .ok_or_else(|| Failure::Usage(format!("{name} is not set: whose account is it?")))
+    };
+    let account = SimulatedAccount {
+        account_sid: AccountSid::try_from(given("TWILIO_ACCOUNT_SID")?)
+            .map_err(|fault| usage("TWILIO_ACCOUNT_SID", fault))?,
+        auth_token: SecretString::from(given("TWILIO_AUTH_TOKEN")?),
+        api_keys: Vec::new(),
+    };
+    let stop = until_signalled()?;
+    let listen = args.listen;
+    let simulator =
+        Simulator::start(args.options(account)).await.with_context(|| format!("cannot listen on {listen}"))?;
+    println!(
+        "a simulated Twilio at {}; what it heard is at {}/_sim/ledger",
+        simulator.base_url(),
+        simulator.base_url()
+    );
+    io::stdout().flush()?;
+    stop.cancelled().await;
+    simulator.stop().await;
+    Ok(())
+}
+
+pub(super) fn explain() -> Result<(), Failure> {
+    Ok(operate::explain::write(&mut io::stdout())?)
+}
+
+pub(super) fn token_new() -> Result<(), Failure> {
+    Ok(operate::token::new(&mut io::stdout())?)
+}
+
+/// Cancelled by the first SIGTERM or SIGINT; the second ends the process at once.
+fn until_signalled() -> Result<CancellationToken, Failure> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let told = stop.clone();
+    tokio::spawn(async move {
+        for time in ["first", "second"] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("Got the {time} signal to stop");
+            told.cancel();
+        }
+        std::process::exit(130);
+    });
+    Ok(stop)
+}
+
+fn load(args: &ConfigArgs, role: Role) -> Result<Config, Failure> {
+    let path: Option<&Path> = args.config.as_deref();
+    Ok(Config::load(path, &Environment::of_process(), role)?)
+}
+
+fn connect(config: &Config) -> Result<sqlx::postgres::PgConnectOptions, Failure> {
+    let fault = |fault| Failure::TryLater(anyhow::anyhow!("database.url {fault}"));
+    store::connect_options(config.database.url.expose_secret()).map_err(fault)
+}
+
+/// The store, for a command that needs nothing else.
+fn open(args: &ConfigArgs) -> Result<Store, Failure> {
+    Ok(app::store(&load(args, Role::Operator)?, Clock::default())?)
+}
+
+fn letter_filter(args: FilterArgs) -> Result<LetterFilter, Failure> {
+    fn read<T: TryFrom<String, Error = Malformed>>(name: &str, text: Option<String>) -> Result<Option<T>, Failure> {
+        text.map(T::try_from).transpose().map_err(|fault| usage(name, fault))
+    }
+    Ok(LetterFilter {
+        namespace: read("--namespace", args.namespace)?,
+        reason: read("--reason", args.reason)?,
+        account_sid: read("--account", args.account)?,
+        message_sid: read("--message", args.message)?,
+        event_id: None,
+    })
+}
+
+fn account_sid(text: String) -> Result<AccountSid, Failure> {
+    AccountSid::try_from(text).map_err(|fault| usage("the account", fault))
+}
+
+fn usage(name: &str, fault: Malformed) -> Failure {
+    Failure::Usage(format!("{name} {fault}"))
+}

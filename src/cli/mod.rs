@@ -1,0 +1,269 @@
+//! The command line: what can be asked, with an example for each, and which exit code answers.
+//!
+//! Exit codes are those of sysexits: 64 usage, 75 try again later, 78 configuration; and 1 for drift found by `audit`.
+
+mod commands;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{ConfigError, Role};
+use crate::twilio::sim::SimulatorArgs;
+
+/// Tells Twilio which one-time passwords worked.
+#[derive(Debug, Parser)]
+#[command(
+    name = "confirmd",
+    version,
+    about,
+    after_help = "First contact, with nothing else installed:\n  confirmd dev"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine: a Postgres, a simulated Twilio, the service
+    #[command(
+        after_help = "Example:\n  confirmd dev\n  DATABASE_URL=postgres://localhost/mine confirmd dev --listen 127.0.0.1:9000"
+    )]
+    Dev(DevArgs),
+    /// Run the service
+    #[command(
+        after_help = "Example:\n  confirmd serve --config /etc/confirmd.toml\n  confirmd serve --role worker\n\nAnswers SIGTERM by stopping in order, within server.drain_deadline; a second signal ends at once."
+    )]
+    Serve(ServeArgs),
+    /// Bring the database's schema up to date
+    #[command(
+        after_help = "Example:\n  DATABASE_URL=postgres://confirmd_migrate@db/confirmd confirmd migrate\n\nSafe to run beside a running service, twice, and by several at once."
+    )]
+    Migrate(ConfigArgs),
+    /// Look for everything that is wrong with configuration, database and credentials, in one go
+    #[command(
+        after_help = "Example:\n  confirmd check --config /etc/confirmd.toml\n  confirmd check --live    (a container's health check: does the process on this machine answer?)"
+    )]
+    Check(CheckArgs),
+    /// Prove that nothing accepted is lost; exits with 1 if something is
+    #[command(after_help = "Example:\n  confirmd audit --config /etc/confirmd.toml")]
+    Audit(ConfigArgs),
+    /// Tell the story of one message, action or event
+    #[command(
+        after_help = "Example:\n  confirmd trace SM0123456789abcdef0123456789abcdef\n  confirmd trace login-7f3a --namespace default"
+    )]
+    Trace(TraceArgs),
+    /// List what was given up, and bring it back
+    #[command(
+        subcommand,
+        after_help = "Example:\n  confirmd dead-letters list --reason rejected\n  confirmd dead-letters replay --reason gave_up --rate 50"
+    )]
+    DeadLetters(DeadLetters),
+    /// See how each account's deliveries stand; pause and resume them
+    #[command(
+        subcommand,
+        after_help = "Example:\n  confirmd lanes list\n  confirmd lanes pause AC0123456789abcdef0123456789abcdef --reason 'moving to eu'"
+    )]
+    Lanes(Lanes),
+    /// Run a Twilio to practise on
+    TwilioSim(SimulatorArgs),
+    /// Print what each answer of Twilio's means
+    #[command(after_help = "Example:\n  confirmd explain")]
+    Explain,
+    /// Make tokens for callers
+    #[command(subcommand, after_help = "Example:\n  confirmd token new")]
+    Token(Token),
+}
+
+#[derive(Debug, Args)]
+struct DevArgs {
+    /// Where to listen for callers
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: std::net::SocketAddr,
+    /// Where the data is kept
+    #[arg(long, value_name = "FOLDER", default_value = ".confirmd")]
+    data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Configuration file; what it does not say is taken from the environment and the defaults
+    #[arg(long, value_name = "FILE", env = "CONFIRMD_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Which half of the service to run; any number of replicas of each share one database
+    #[arg(long, value_enum, default_value_t)]
+    role: Role,
+    /// Bring the schema up to date first
+    #[arg(long)]
+    migrate: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Only ask whether the service on this machine answers
+    #[arg(long)]
+    live: bool,
+}
+
+#[derive(Debug, Args)]
+struct TraceArgs {
+    /// A message's SID, or the id of an action or an event
+    name: String,
+    /// The namespace of the action or event
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeadLetters {
+    /// List them, newest first
+    List {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Count what would be brought back; with --yes, bring it back
+    Replay {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Make so many of them due a second
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rate: u32,
+        /// At most so many
+        #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+        limit: u64,
+        /// Do it, instead of only counting
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct FilterArgs {
+    /// message_not_found, rejected, gave_up, unverifiable, poison or expired
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only those of this account
+    #[arg(long, value_name = "AC…")]
+    account: Option<String>,
+    /// Only this message
+    #[arg(long, value_name = "SM…")]
+    message: Option<String>,
+    /// Only those of this namespace
+    #[arg(long)]
+    namespace: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Lanes {
+    /// Show every lane that is configured or has work
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Stop an account's deliveries; their work waits, and no attempt is counted
+    Pause {
+        account: String,
+        /// Why, for whoever looks next
+        #[arg(long, default_value = "paused at the command line")]
+        reason: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Let an account's deliveries go on, whoever paused them
+    Resume {
+        account: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Token {
+    /// Make one: shown once, and its digest for the configuration
+    New,
+}
+
+/// Why a command ended badly, by what whoever called it can do.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What was said on the command line makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// Something else is not there; the same may work later.
+    #[error("{0:#}")]
+    TryLater(#[from] anyhow::Error),
+    /// The command did its work, and what it found is bad.
+    #[error("{0}")]
+    Found(String),
+}
+
+impl From<crate::store::StoreError> for Failure {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::TryLater(error.into())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::TryLater(error.into())
+    }
+}
+
+impl Failure {
+    /// <https://man.freebsd.org/cgi/man.cgi?query=sysexits>
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage(_) => 64,
+            Self::Config(_) => 78,
+            Self::TryLater(_) => 75,
+            Self::Found(_) => 1,
+        })
+    }
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub async fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::Dev(args) => commands::dev(args).await,
+            Command::Serve(args) => commands::serve(args).await,
+            Command::Migrate(args) => commands::migrate(args).await,
+            Command::Check(args) => commands::check(args).await,
+            Command::Audit(args) => commands::audit(args).await,
+            Command::Trace(args) => commands::trace(args).await,
+            Command::DeadLetters(command) => commands::dead_letters(command).await,
+            Command::Lanes(command) => commands::lanes(command).await,
+            Command::TwilioSim(args) => commands::twilio_sim(args).await,
+            Command::Explain => commands::explain(),
+            Command::Token(Token::New) => commands::token_new(),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("confirmd: {failure}");
+                failure.exit_code()
+            }
+        }
+    }
+}
