@@ -16,12 +16,12 @@ use std::{
         process::CommandExt,
     },
     path::{self, Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use sha2::{Digest, Sha256};
 
-use super::{EmbeddedError, account::Account, binaries::Binaries, error::while_doing};
+use super::{Afterwards, EmbeddedError, account::Account, binaries::Binaries, error::while_doing, sweeper::Sweeper};
 
 /// Root's data goes here if the server's user cannot reach the folder that was asked for, such as one below /root.
 const ELSEWHERE: &str = "/var/lib";
@@ -29,18 +29,23 @@ const ELSEWHERE: &str = "/var/lib";
 pub(super) struct Home {
     dir: PathBuf,
     account: Option<Account>,
+    sweeper: Option<Sweeper>,
     /// Held until we end; the operating system lets go of it for us if we are killed.
     _running: File,
 }
 
 impl Home {
     /// Makes the folder if need be, and takes it for this process.
-    pub(super) fn open(data_dir: &Path) -> Result<Self, EmbeddedError> {
+    pub(super) fn open(data_dir: &Path, afterwards: Afterwards) -> Result<Self, EmbeddedError> {
         let asked = path::absolute(data_dir).map_err(while_doing("find", data_dir))?;
         let account = Account::lent(&asked.join("cluster"))?;
         let dir = place(&asked, account.as_ref())?;
         let running = take(&dir)?;
-        Ok(Self { dir, account, _running: running })
+        let sweeper = match afterwards {
+            Afterwards::Keep => None,
+            Afterwards::Remove => Some(Sweeper::start(&dir).map_err(while_doing("run a shell to remove", &dir))?),
+        };
+        Ok(Self { dir, account, sweeper, _running: running })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -76,13 +81,16 @@ impl Home {
     }
 
     /// Runs as the server's user, speaks English, and ignores where we were called from.
-    pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        command.env("LC_ALL", "C").env_remove("PGDATA").current_dir(&self.dir);
+    pub(super) fn command(&self, program: &Path) -> Result<Command, EmbeddedError> {
+        let mut command = Command::new(program);
+        command.env("LC_ALL", "C").env_remove("PGDATA").current_dir(&self.dir).stdout(Stdio::null());
         if let Some(account) = &self.account {
             command.uid(account.uid).gid(account.gid);
         }
-        command
+        if let Some(sweeper) = &self.sweeper {
+            command.stdout(sweeper.wait_for().map_err(while_doing("prepare to run", program))?);
+        }
+        Ok(command)
     }
 
     /// Gives what we made to the server's user.
