@@ -10,7 +10,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write},
+    io::{ErrorKind, Read, Seek, Write},
     os::unix::{
         fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink},
         process::CommandExt,
@@ -106,6 +106,9 @@ impl Home {
 fn place(asked: &Path, account: Option<&Account>) -> Result<PathBuf, EmbeddedError> {
     let parent = asked.parent().unwrap_or(asked);
     fs::create_dir_all(parent).map_err(while_doing("create", parent))?;
+    if asked.is_symlink() && !asked.exists() {
+        fs::remove_file(asked).map_err(while_doing("remove", asked))?; // what it pointed to was removed: we start afresh
+    }
     let real = match asked.canonicalize() {
         Ok(real) => real,
         Err(_) => {
@@ -123,11 +126,12 @@ fn place(asked: &Path, account: Option<&Account>) -> Result<PathBuf, EmbeddedErr
 fn elsewhere(asked: &Path, real: &Path, account: &Account) -> Result<PathBuf, EmbeddedError> {
     let name = Sha256::digest(real.as_os_str().as_encoded_bytes());
     let home = Path::new(ELSEWHERE).join(format!("confirmd-dev-{}", &format!("{name:x}")[..12]));
-    let out_of_reach = || EmbeddedError::OutOfReach { account: account.name.clone(), path: real.to_owned() };
-    match fs::symlink_metadata(asked) {
-        Ok(found) if found.is_symlink() => fs::remove_file(asked).map_err(while_doing("remove", asked))?,
-        Ok(_) => fs::remove_dir(asked).map_err(|_not_empty| out_of_reach())?,
-        Err(_absent) => {}
+    match fs::remove_dir(asked) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            // Somebody's files are in there already, and they cannot be served from where they are.
+            return Err(EmbeddedError::OutOfReach { account: account.name.clone(), path: real.to_owned() });
+        }
+        _ => {}
     }
     let home = open_to(&home, 0o711)?;
     symlink(&home, asked).map_err(while_doing("create", asked))?;

@@ -19,5 +19,9 @@ if "$1" start --silent --wait --timeout=60 -D "$2" -l "$3" -o "$4" </dev/null >/
 else
   echo failed >&0
 fi
-"$1" stop --silent --mode=fast --timeout=20 -D "$2" || "$1" stop --silent --mode=immediate --timeout=10 -D "$2"
-! "$1" status -D "$2" >/dev/null
+
+running() { "$1" status -D "$2" >/dev/null 2>&1; }
+if running "$@"; then
+  "$1" stop --silent --mode=fast --timeout=20 -D "$2" || "$1" stop --silent --mode=immediate --timeout=10 -D "$2"
+fi
+! running "$@"
