@@ -172,6 +172,18 @@ impl Fault {
     }
 }
 
+impl StoreError {
+    /// Whether Postgres refused the data itself, as it would again: a data exception or a broken constraint.
+    pub(super) fn is_about_the_data(&self) -> bool {
+        match self {
+            Self::Postgres(sqlx::Error::Database(refused)) => {
+                refused.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What a session must say of itself before it is used.
 struct Settings(Vec<(&'static str, String)>);
 
