@@ -39,7 +39,7 @@ pub use ledger::Ledger;
 pub use open::{Durability, Store, StoreOptions, migrate, pending_migrations};
 pub use operator::Operator;
 pub use outbox::{Claimed, Outbox, OutboxOptions, Wanted};
-pub use session::{SessionOptions, connect_options, is_private};
+pub use session::{SessionOptions, connect_options};
 pub use upkeep::{Backlog, Kept, Upkeep, UpkeepOptions};
 pub use view::*;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::StoreError;
@@ -245,14 +245,4 @@ impl Settings {
 pub fn connect_options(url: &str) -> Result<PgConnectOptions, &'static str> {
     let options: PgConnectOptions = url.parse().map_err(|_| "is not a postgres:// URL")?;
     Ok(options.disable_statement_logging())
-}
-
-/// Whether the connection to this database is either verified, or does not leave the machine.
-pub fn is_private(options: &PgConnectOptions) -> bool {
-    let host = options.get_host();
-    let local = options.get_socket().is_some()
-        || host.starts_with('/')
-        || host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    local || matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
 }
