@@ -72,8 +72,8 @@ impl Store {
     }
 
     /// No more is taken; what has queued is still written, and then the writers end.
-    pub async fn close_inbox(&self) {
-        self.inbox.close().await;
+    pub fn close_inbox(&self) {
+        self.inbox.close();
     }
 
     /// Connections that are open and, of these, idle, by pool: for the metrics.

@@ -50,7 +50,7 @@ async fn shut_store() -> Store {
         accounts: Vec::new(),
         clock: Clock::default(),
     });
-    store.close_inbox().await;
+    store.close_inbox();
     store
 }
 
