@@ -26,6 +26,16 @@ pub(super) async fn dev(args: DevArgs) -> Result<(), Failure> {
 pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let config = load(&args.config, args.role)?;
     telemetry::init_logs(config.log.format, &config.log.filter).map_err(|error| Failure::Usage(error.to_string()))?;
+    let stop = until_signalled()?;
+    // Whoever is told to stop while it still waits for Postgres has nothing to finish.
+    match stop.run_until_cancelled(start(config, &args)).await {
+        Some(app) => app?.run(stop).await,
+        None => tracing::info!("Stopped before it began"),
+    }
+    Ok(())
+}
+
+async fn start(config: Config, args: &ServeArgs) -> Result<App, Failure> {
     let connect = connect(&config)?;
     if args.migrate {
         let applied = store::migrate(&connect).await?;
@@ -39,8 +49,7 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     tokio::spawn(telemetry::tidy_metrics(metrics.clone()));
     let app = App::new(config, args.role, metrics).await?;
     tracing::info!(addresses = ?app.addresses(), role = ?args.role, version = env!("CARGO_PKG_VERSION"), "Ready");
-    app.run(until_signalled()?).await;
-    Ok(())
+    Ok(app)
 }
 
 pub(super) async fn migrate(args: ConfigArgs) -> Result<(), Failure> {

@@ -144,25 +144,27 @@ struct Writer {
 impl Writer {
     async fn run(self) {
         loop {
-            let mut commands = Vec::new();
-            // One free writer waits at the queue, the others behind it.
-            if self.take(&mut commands).await == 0 {
+            let commands = self.next().await;
+            if commands.is_empty() {
                 return;
             }
             self.write(commands).await;
         }
     }
 
-    /// Waits for commands, and takes all that have queued; none once the inbox is closed and empty.
-    async fn take(&self, commands: &mut Vec<Command>) -> usize {
+    /// What has queued; nothing only when the inbox is closed and empty. One free writer waits at the queue, the others
+    /// behind it: so it is the one at the queue who closes it.
+    async fn next(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
         let mut waiting = self.waiting.lock().await;
         tokio::select! {
-            biased;
-            // Closed from in here: from outside, one would wait for the lock as long as nobody has anything to say.
-            () = self.closing.cancelled() => waiting.close(),
-            taken = waiting.recv_many(commands, self.batch) => return taken,
+            _ = waiting.recv_many(&mut commands, self.batch) => {}
+            () = self.closing.cancelled() => {
+                waiting.close();
+                waiting.recv_many(&mut commands, self.batch).await;
+            }
         }
-        waiting.recv_many(commands, self.batch).await
+        commands
     }
 
     async fn write(&self, commands: Vec<Command>) {

@@ -16,12 +16,12 @@ pub(crate) struct TestDatabase {
 
 pub(crate) async fn database() -> TestDatabase {
     let run = Run::get().await;
-    let name = run.name(&format!("{:012x}", rand::random::<u64>() >> 16));
-    let mut admin = run.connect().await;
-    execute(&mut admin, format!("create database {name} template {} {}", run.template(), run.strategy)).await.unwrap();
-    admin.close().await.unwrap();
-    let url = run.server.options(&name).to_url_lossy().to_string();
-    TestDatabase { url, name }
+    run.create(&run.template()).await
+}
+
+/// A database that nobody else uses, and that nobody has migrated.
+pub(crate) async fn empty_database() -> TestDatabase {
+    Run::get().await.create("template0").await
 }
 
 /// For tests that need the server itself: its roles, its restart, a database that is not migrated.
@@ -85,6 +85,15 @@ impl Run {
         execute(&mut admin, format!("create database {}", run.template())).await?;
         admin.close().await?;
         Ok(run)
+    }
+
+    async fn create(&self, template: &str) -> TestDatabase {
+        let name = self.name(&format!("{:012x}", rand::random::<u64>() >> 16));
+        let mut admin = self.connect().await;
+        execute(&mut admin, format!("create database {name} template {template} {}", self.strategy)).await.unwrap();
+        admin.close().await.unwrap();
+        let url = self.server.options(&name).to_url_lossy().to_string();
+        TestDatabase { url, name }
     }
 
     fn name(&self, database: &str) -> String {
