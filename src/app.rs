@@ -114,7 +114,7 @@ impl App {
         tokio::time::sleep(server.drain_delay).await;
         stop_listening.cancel();
         finish("listeners", &mut listening, deadline).await;
-        store.close_inbox().await;
+        store.close_inbox();
         finish("writers", &mut writers, deadline).await;
         stop_delivery.cancel();
         finish("delivery", &mut delivering, deadline).await;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -25,6 +26,16 @@ pub(super) async fn dev(args: DevArgs) -> Result<(), Failure> {
 pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let config = load(&args.config, args.role)?;
     telemetry::init_logs(config.log.format, &config.log.filter).map_err(|error| Failure::Usage(error.to_string()))?;
+    let stop = until_signalled()?;
+    // Whoever is told to stop while it still waits for Postgres has nothing to finish.
+    match stop.run_until_cancelled(start(config, &args)).await {
+        Some(app) => app?.run(stop).await,
+        None => tracing::info!("Stopped before it began"),
+    }
+    Ok(())
+}
+
+async fn start(config: Config, args: &ServeArgs) -> Result<App, Failure> {
     let connect = connect(&config)?;
     if args.migrate {
         let applied = store::migrate(&connect).await?;
@@ -38,8 +49,7 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     tokio::spawn(telemetry::tidy_metrics(metrics.clone()));
     let app = App::new(config, args.role, metrics).await?;
     tracing::info!(addresses = ?app.addresses(), role = ?args.role, version = env!("CARGO_PKG_VERSION"), "Ready");
-    app.run(until_signalled()?).await;
-    Ok(())
+    Ok(app)
 }
 
 pub(super) async fn migrate(args: ConfigArgs) -> Result<(), Failure> {
@@ -205,10 +215,15 @@ fn connect(config: &Config) -> Result<sqlx::postgres::PgConnectOptions, Failure>
     store::connect_options(config.database.url.expose_secret()).map_err(fault)
 }
 
-/// The store, for a command that needs nothing else.
+/// The store, for a command that needs nothing else. Nobody's login waits for it, so it may take its time.
 fn open(args: &ConfigArgs) -> Result<Store, Failure> {
-    Ok(app::store(&load(args, Role::Operator)?, Clock::default())?)
+    let mut config = load(args, Role::Operator)?;
+    config.database.statement_timeout = PATIENCE;
+    Ok(app::store(&config, Clock::default())?)
 }
+
+/// How long a statement of an operator's command may take: an audit reads all there is.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 fn letter_filter(args: FilterArgs) -> Result<LetterFilter, Failure> {
     fn read<T: TryFrom<String, Error = Malformed>>(name: &str, text: Option<String>) -> Result<Option<T>, Failure> {

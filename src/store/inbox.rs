@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::batch::{Command, Plan, answer, refuse};
 use super::clock::Clock;
@@ -37,12 +38,13 @@ pub struct InboxOptions {
 pub struct Inbox {
     queue: mpsc::Sender<Command>,
     waiting: Arc<Mutex<mpsc::Receiver<Command>>>,
+    closing: CancellationToken,
 }
 
 impl Inbox {
     pub(super) fn new(max_waiting: usize) -> Self {
         let (queue, waiting) = mpsc::channel(max_waiting);
-        Self { queue, waiting: Arc::new(Mutex::new(waiting)) }
+        Self { queue, waiting: Arc::new(Mutex::new(waiting)), closing: CancellationToken::new() }
     }
 
     /// Maps an action to a message, and resolves the events that waited for it.
@@ -86,6 +88,9 @@ impl Inbox {
 
     /// All of them or none: half a batch in the queue would take the other callers' room for nothing.
     fn hand_in(&self, commands: Vec<Command>) -> Result<(), NotTaken> {
+        if self.closing.is_cancelled() {
+            return Err(NotTaken::Unavailable);
+        }
         let places = self.queue.try_reserve_many(commands.len()).map_err(|full| match full {
             mpsc::error::TrySendError::Full(()) => NotTaken::QueueFull,
             mpsc::error::TrySendError::Closed(()) => NotTaken::Unavailable,
@@ -96,8 +101,8 @@ impl Inbox {
     }
 
     /// No more is taken; what has queued is still written.
-    pub(super) async fn close(&self) {
-        self.waiting.lock().await.close();
+    pub(super) fn close(&self) {
+        self.closing.cancel();
     }
 
     /// Starts the writers: tasks of their own, so that no caller who hangs up can cut a transaction in two. They end
@@ -113,6 +118,7 @@ impl Inbox {
         for _ in 0..options.writers {
             let writer = Writer {
                 waiting: self.waiting.clone(),
+                closing: self.closing.clone(),
                 sessions: sessions.clone(),
                 clock: clock.clone(),
                 doors: doors.clone(),
@@ -127,6 +133,7 @@ impl Inbox {
 
 struct Writer {
     waiting: Arc<Mutex<mpsc::Receiver<Command>>>,
+    closing: CancellationToken,
     sessions: Sessions,
     clock: Clock,
     doors: Doors,
@@ -137,14 +144,27 @@ struct Writer {
 impl Writer {
     async fn run(self) {
         loop {
-            let mut commands = Vec::new();
-            // One free writer waits at the queue, the others behind it.
-            let taken = self.waiting.lock().await.recv_many(&mut commands, self.batch).await;
-            if taken == 0 {
+            let commands = self.next().await;
+            if commands.is_empty() {
                 return;
             }
             self.write(commands).await;
         }
+    }
+
+    /// What has queued; nothing only when the inbox is closed and empty. One free writer waits at the queue, the others
+    /// behind it: so it is the one at the queue who closes it.
+    async fn next(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        let mut waiting = self.waiting.lock().await;
+        tokio::select! {
+            _ = waiting.recv_many(&mut commands, self.batch) => {}
+            () = self.closing.cancelled() => {
+                waiting.close();
+                waiting.recv_many(&mut commands, self.batch).await;
+            }
+        }
+        commands
     }
 
     async fn write(&self, commands: Vec<Command>) {
@@ -167,6 +187,14 @@ impl Writer {
                 telemetry::unparked(outcome.unparked);
                 reservation.hand_over(leases);
                 answer(commands, outcome);
+            }
+            // Nobody else must pay for a command that Postgres cannot take, whatever it is.
+            Err(error) if error.is_about_the_data() && 1 < commands.len() => {
+                tracing::error!(%error, commands = commands.len(), "Could not commit a batch; committing each by itself");
+                drop(reservation);
+                for command in commands {
+                    Box::pin(self.write(vec![command])).await;
+                }
             }
             Err(error) => {
                 log_refusal(&error, commands.len());

@@ -72,8 +72,8 @@ impl Store {
     }
 
     /// No more is taken; what has queued is still written, and then the writers end.
-    pub async fn close_inbox(&self) {
-        self.inbox.close().await;
+    pub fn close_inbox(&self) {
+        self.inbox.close();
     }
 
     /// Connections that are open and, of these, idle, by pool: for the metrics.
@@ -172,11 +172,18 @@ fn met_a_lock(error: &MigrateError) -> bool {
     cause.as_database_error().is_some_and(|refused| refused.code().as_deref() == Some("55P03"))
 }
 
+/// How long a Postgres may take to say which migrations it has: one that says nothing must not keep us waiting.
+const SCHEMA_DEADLINE: Duration = Duration::from_secs(5);
+
 /// Migrations that this binary knows and the database does not have.
 ///
 /// # Errors
-/// Where Postgres cannot be reached or refuses.
+/// Where Postgres cannot be reached, does not answer in time, or refuses.
 pub async fn pending_migrations(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError> {
+    tokio::time::timeout(SCHEMA_DEADLINE, ask_pending_migrations(connect)).await.map_err(|_| StoreError::Deadline)?
+}
+
+async fn ask_pending_migrations(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError> {
     let mut session: PgConnection = connect.connect().await?;
     let known: bool =
         sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut session).await?;

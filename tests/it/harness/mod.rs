@@ -1,8 +1,12 @@
 //! What stories start from.
 
+pub(crate) mod caller; // a login service
 pub(crate) mod database; // a database of its own for each test
+pub(crate) mod gate; // writers wait there before they commit
+pub(crate) mod far; // a Postgres that is far away
 pub(crate) mod held; // a server in another process, to be killed
 pub(crate) mod outside; // waiting for a process that is not ours
+pub(crate) mod process; // the real binary
 mod postgres; // the one server behind all of them
 pub(crate) mod world; // a database, a Twilio, and confirmd in between
 

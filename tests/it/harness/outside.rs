@@ -19,3 +19,22 @@ where
         tokio::time::sleep(PAUSE).await;
     }
 }
+
+/// Asks again and again while something happens. Gives the largest answer.
+pub(crate) async fn while_watching<F>(happening: impl Future, mut ask: impl FnMut() -> F) -> i64
+where
+    F: Future<Output = i64>,
+{
+    let mut largest = 0;
+    let watch = async {
+        loop {
+            largest = largest.max(ask().await);
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        _ = happening => {}
+        () = watch => {}
+    }
+    largest
+}
