@@ -11,4 +11,5 @@ mod saying_it_twice; // promise 4
 mod sdk; // Twilio's own SDK cannot tell the simulator from Twilio
 mod simulator; // a Twilio to practise on
 mod stopping_and_starting; // promises 1, 2 and 3, for whole processes
+mod the_command_line; // what operators type, and what they are told
 mod twilios_trouble; // promises 3, 5 and 6
