@@ -13,3 +13,4 @@ mod simulator; // a Twilio to practise on
 mod stopping_and_starting; // promises 1, 2 and 3, for whole processes
 mod the_command_line; // what operators type, and what they are told
 mod twilios_trouble; // promises 3, 5 and 6
+mod what_is_kept; // promise 2, over the years
