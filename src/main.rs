@@ -8,7 +8,12 @@ fn main() -> ExitCode {
         Err(exit_code) => return exit_code,
     };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(cli.run()),
+        Ok(runtime) => {
+            let code = runtime.block_on(cli.run());
+            // A name that is still being looked up would hold us here for as long as it takes.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => {
             eprintln!("confirmd: cannot start its threads: {error}");
             ExitCode::from(75)

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -214,10 +215,15 @@ fn connect(config: &Config) -> Result<sqlx::postgres::PgConnectOptions, Failure>
     store::connect_options(config.database.url.expose_secret()).map_err(fault)
 }
 
-/// The store, for a command that needs nothing else.
+/// The store, for a command that needs nothing else. Nobody's login waits for it, so it may take its time.
 fn open(args: &ConfigArgs) -> Result<Store, Failure> {
-    Ok(app::store(&load(args, Role::Operator)?, Clock::default())?)
+    let mut config = load(args, Role::Operator)?;
+    config.database.statement_timeout = PATIENCE;
+    Ok(app::store(&config, Clock::default())?)
 }
+
+/// How long a statement of an operator's command may take: an audit reads all there is.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 fn letter_filter(args: FilterArgs) -> Result<LetterFilter, Failure> {
     fn read<T: TryFrom<String, Error = Malformed>>(name: &str, text: Option<String>) -> Result<Option<T>, Failure> {

@@ -20,7 +20,7 @@ pub struct Intake {
 impl Intake {
     pub(super) fn read(table: &Table<'_>) -> Self {
         Self {
-            max_waiting: table.number("max_waiting", 1..=1_000_000) as usize,
+            max_waiting: table.number("max_waiting", 1_000..=1_000_000) as usize,
             writers: table.number("writers", 1..=64),
             batch: table.number("batch", 1..=10_000) as usize,
             park_limit: table.duration("park_limit", Duration::from_secs(1)..=Duration::from_hours(24 * 365)),

@@ -83,7 +83,7 @@ impl Governor {
         };
         if let Some(load) = load {
             let moved = learnt.limit.learn(start.round, load);
-            self.door.resize(moved);
+            self.door.resize(moved, learnt.limit.now());
             telemetry::lane_limit(&self.name, learnt.limit.now());
         }
         if lets_us_in(class) {

@@ -17,6 +17,8 @@ use crate::domain::AccountSid;
 pub struct Door {
     /// May fall below zero when the limit shrinks under work that has started.
     room: AtomicI64,
+    /// Of the room, what is kept for claims: retries and what overflowed must not wait on a stream of fresh work.
+    for_claims: AtomicI64,
     open: AtomicBool,
     handed: mpsc::UnboundedSender<Lease>,
 }
@@ -27,22 +29,38 @@ impl Door {
     /// The channel has no bound of its own: who sends into it has taken room before.
     pub fn new(room: u32) -> (Arc<Self>, mpsc::UnboundedReceiver<Lease>) {
         let (handed, received) = mpsc::unbounded_channel();
-        (Arc::new(Self { room: AtomicI64::new(room.into()), open: AtomicBool::new(false), handed }), received)
+        let door = Self {
+            room: AtomicI64::new(room.into()),
+            for_claims: AtomicI64::new(share_of_claims(room)),
+            open: AtomicBool::new(false),
+            handed,
+        };
+        (Arc::new(door), received)
     }
 
-    /// Takes room for up to `wanted`; none while the door is closed.
+    /// Takes room for up to `wanted`, for a claim; none while the door is closed.
     pub fn take(&self, wanted: u32) -> u32 {
-        if self.open.load(SeqCst) { self.take_even_if_closed(wanted) } else { 0 }
+        if self.is_open() { self.take_even_if_closed(wanted) } else { 0 }
     }
 
     /// Takes room for up to `wanted`, for a probe of a lane that is paused.
     pub fn take_even_if_closed(&self, wanted: u32) -> u32 {
+        self.take_down_to(0, wanted)
+    }
+
+    /// Takes room for up to `wanted`, for work that is handed over; none while the door is closed.
+    fn take_for_hand_off(&self, wanted: u32) -> u32 {
+        if self.is_open() { self.take_down_to(self.for_claims.load(SeqCst), wanted) } else { 0 }
+    }
+
+    fn take_down_to(&self, kept: i64, wanted: u32) -> u32 {
         let wanted = i64::from(wanted);
+        let free = |room: i64| wanted.min((room - kept).max(0));
         let before = self
             .room
-            .fetch_update(SeqCst, SeqCst, |room| Some(room - wanted.min(room.max(0))))
+            .fetch_update(SeqCst, SeqCst, |room| Some(room - free(room)))
             .expect("the update is never refused");
-        u32::try_from(wanted.min(before.max(0))).expect("not more than was wanted")
+        u32::try_from(free(before)).expect("not more than was wanted")
     }
 
     /// How much could be started now.
@@ -54,9 +72,10 @@ impl Door {
         self.room.fetch_add(unused.into(), SeqCst);
     }
 
-    /// Grows or shrinks the room with the lane's limit.
-    pub fn resize(&self, by: i64) {
+    /// Grows or shrinks the room with the lane's limit, which is `limit` now.
+    pub fn resize(&self, by: i64, limit: u32) {
         self.room.fetch_add(by, SeqCst);
+        self.for_claims.store(share_of_claims(limit), SeqCst);
     }
 
     pub fn set_open(&self, open: bool) {
@@ -74,6 +93,11 @@ impl Door {
     }
 }
 
+/// A quarter, but never all of it.
+fn share_of_claims(limit: u32) -> i64 {
+    i64::from(limit.div_ceil(4).min(limit.saturating_sub(1)))
+}
+
 /// The doors of the lanes of this process. Empty where this process does not deliver.
 #[derive(Clone, Debug, Default)]
 pub struct Doors(Arc<HashMap<AccountSid, Arc<Door>>>);
@@ -85,7 +109,7 @@ impl Doors {
 
     /// Takes room at each lane for up to `wanted`.
     pub(super) fn reserve(&self, wanted: u32) -> Reservation {
-        let taken = |(account, door): (&AccountSid, &Arc<Door>)| match door.take(wanted) {
+        let taken = |(account, door): (&AccountSid, &Arc<Door>)| match door.take_for_hand_off(wanted) {
             0 => None,
             room => Some((account.clone(), door.clone(), room)),
         };
@@ -121,5 +145,49 @@ impl Drop for Reservation {
         for (_, door, room) in &self.0 {
             door.give_back(*room);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hand_off_leaves_a_quarter_to_claims_and_both_together_stay_below_the_limit() {
+        let (door, _lane) = Door::new(8);
+        assert_eq!(door.take_for_hand_off(100), 0, "a door is closed until its lane opens it");
+        door.set_open(true);
+        assert_eq!(door.take_for_hand_off(100), 6);
+        assert_eq!(door.take_for_hand_off(1), 0);
+        assert_eq!(door.take(100), 2);
+        assert_eq!(door.take(1), 0);
+        door.give_back(8);
+        door.resize(-7, 1);
+        assert_eq!(door.take_for_hand_off(100), 1, "one place is not divided");
+    }
+
+    #[test]
+    fn a_limit_that_shrinks_under_work_that_has_started_leaves_no_room() {
+        let (door, _lane) = Door::new(8);
+        door.set_open(true);
+        assert_eq!(door.take(8), 8);
+        door.resize(-4, 4);
+        door.give_back(4);
+        assert_eq!((door.take(8), door.room()), (0, 0));
+        door.give_back(4);
+        assert_eq!(door.take(8), 4);
+    }
+
+    #[test]
+    fn what_is_reserved_and_not_handed_over_comes_back() {
+        let account = AccountSid::try_from(format!("AC{:032}", 1)).unwrap();
+        let (door, _lane) = Door::new(8);
+        door.set_open(true);
+        let doors = Doors::new([(account, door.clone())]);
+        let reservation = doors.reserve(5);
+        assert_eq!(reservation.columns().1, [5]);
+        assert_eq!(door.room(), 3);
+        drop(reservation);
+        assert_eq!(door.room(), 8);
     }
 }

@@ -188,6 +188,14 @@ impl Writer {
                 reservation.hand_over(leases);
                 answer(commands, outcome);
             }
+            // Nobody else must pay for a command that Postgres cannot take, whatever it is.
+            Err(error) if error.is_about_the_data() && 1 < commands.len() => {
+                tracing::error!(%error, commands = commands.len(), "Could not commit a batch; committing each by itself");
+                drop(reservation);
+                for command in commands {
+                    Box::pin(self.write(vec![command])).await;
+                }
+            }
             Err(error) => {
                 log_refusal(&error, commands.len());
                 refuse(commands, NotTaken::Unavailable);

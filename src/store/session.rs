@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::StoreError;
@@ -172,6 +172,18 @@ impl Fault {
     }
 }
 
+impl StoreError {
+    /// Whether Postgres refused the data itself, as it would again: a data exception or a broken constraint.
+    pub(super) fn is_about_the_data(&self) -> bool {
+        match self {
+            Self::Postgres(sqlx::Error::Database(refused)) => {
+                refused.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What a session must say of itself before it is used.
 struct Settings(Vec<(&'static str, String)>);
 
@@ -198,7 +210,9 @@ impl Settings {
             let set = sqlx::query("select set_config($1, $2, false)").bind(*name).bind(value).execute(&mut *session);
             match set.await {
                 Err(sqlx::Error::Database(_)) if optional => {}
-                done => drop(done?),
+                done => {
+                    done?;
+                }
             }
         }
         // set_config answers with what it was told; asking again shows what holds.
@@ -231,14 +245,4 @@ impl Settings {
 pub fn connect_options(url: &str) -> Result<PgConnectOptions, &'static str> {
     let options: PgConnectOptions = url.parse().map_err(|_| "is not a postgres:// URL")?;
     Ok(options.disable_statement_logging())
-}
-
-/// Whether the connection to this database is either verified, or does not leave the machine.
-pub fn is_private(options: &PgConnectOptions) -> bool {
-    let host = options.get_host();
-    let local = options.get_socket().is_some()
-        || host.starts_with('/')
-        || host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    local || matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
 }

@@ -30,7 +30,7 @@ const MESSAGE: &str = "SM0123456789abcdef0123456789abcdef";
 const SHORT: Duration = Duration::from_millis(50);
 
 /// A store that takes nothing: its inbox is closed, and there is no Postgres behind it.
-async fn shut_store() -> Store {
+fn shut_store() -> Store {
     let session = SessionOptions {
         connections: 1,
         acquire_timeout: SHORT,
@@ -73,7 +73,7 @@ async fn app() -> Router {
 async fn app_with(accounts: Vec<&str>) -> Router {
     let accounts = accounts.into_iter().map(|sid| sid.to_owned().try_into().unwrap()).collect();
     let options = IntakeOptions { callers: callers(), accounts, body_deadline: SHORT };
-    let Store { inbox, ledger, operator, .. } = shut_store().await;
+    let Store { inbox, ledger, operator, .. } = shut_store();
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let operations = operations_router(Readiness::new(ledger.clone()), recorder.handle());
     within_edge(router(inbox, ledger, operator, options).merge(operations), Duration::from_secs(5))

@@ -128,7 +128,7 @@ async fn the_page_needs_no_internet() {
 
 #[tokio::test]
 async fn draining_and_dead_loops_are_not_ready_and_say_so() {
-    let readiness = Readiness::new(shut_store().await.ledger);
+    let readiness = Readiness::new(shut_store().ledger);
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let router =
         within_edge(operations_router(readiness.clone(), recorder.handle()), std::time::Duration::from_secs(5));

@@ -2,6 +2,7 @@
 
 pub(crate) mod caller; // a login service
 pub(crate) mod database; // a database of its own for each test
+pub(crate) mod gate; // writers wait there before they commit
 pub(crate) mod far; // a Postgres that is far away
 pub(crate) mod held; // a server in another process, to be killed
 pub(crate) mod outside; // waiting for a process that is not ours
