@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    let cli = confirmd::cli::Cli::parse();
+    let cli = match confirmd::cli::Cli::read() {
+        Ok(cli) => cli,
+        Err(exit_code) => return exit_code,
+    };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(cli.run());

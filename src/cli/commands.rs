@@ -151,17 +151,17 @@ pub(super) async fn lanes(command: Lanes) -> Result<(), Failure> {
 
 pub(super) async fn twilio_sim(args: SimulatorArgs) -> Result<(), Failure> {
     let environment = Environment::of_process();
-    let given = |name: &str| {
-        environment
-            .get(name)
-            .map(str::to_owned)
-            .ok_or_else(|| Failure::Usage(format!("{name} is not set: whose account is it?")))
-    };
-    let account = SimulatedAccount {
-        account_sid: AccountSid::try_from(given("TWILIO_ACCOUNT_SID")?)
-            .map_err(|fault| usage("TWILIO_ACCOUNT_SID", fault))?,
-        auth_token: SecretString::from(given("TWILIO_AUTH_TOKEN")?),
-        api_keys: Vec::new(),
+    let account = match ["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"].map(|name| environment.get(name)) {
+        [Some(account_sid), Some(auth_token)] => SimulatedAccount {
+            account_sid: AccountSid::try_from(account_sid.to_owned())
+                .map_err(|fault| usage("TWILIO_ACCOUNT_SID", fault))?,
+            auth_token: SecretString::from(auth_token),
+            api_keys: Vec::new(),
+        },
+        _ => {
+            let told = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN must both be set: whose account is it?";
+            return Err(Failure::Usage(told.to_owned()));
+        }
     };
     let stop = until_signalled()?;
     let listen = args.listen;

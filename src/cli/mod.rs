@@ -129,6 +129,7 @@ struct TraceArgs {
 #[derive(Debug, Subcommand)]
 enum DeadLetters {
     /// List them, newest first
+    #[command(after_help = "Example:\n  confirmd dead-letters list --reason rejected --limit 10")]
     List {
         #[command(flatten)]
         filter: FilterArgs,
@@ -139,6 +140,9 @@ enum DeadLetters {
         config: ConfigArgs,
     },
     /// Count what would be brought back; with --yes, bring it back
+    #[command(
+        after_help = "Example:\n  confirmd dead-letters replay --reason gave_up --rate 50\n  confirmd dead-letters replay --reason gave_up --rate 50 --yes"
+    )]
     Replay {
         #[command(flatten)]
         filter: FilterArgs,
@@ -175,11 +179,15 @@ struct FilterArgs {
 #[derive(Debug, Subcommand)]
 enum Lanes {
     /// Show every lane that is configured or has work
+    #[command(after_help = "Example:\n  confirmd lanes list")]
     List {
         #[command(flatten)]
         config: ConfigArgs,
     },
     /// Stop an account's deliveries; their work waits, and no attempt is counted
+    #[command(
+        after_help = "Example:\n  confirmd lanes pause AC0123456789abcdef0123456789abcdef --reason 'moving to eu'"
+    )]
     Pause {
         account: String,
         /// Why, for whoever looks next
@@ -189,6 +197,7 @@ enum Lanes {
         config: ConfigArgs,
     },
     /// Let an account's deliveries go on, whoever paused them
+    #[command(after_help = "Example:\n  confirmd lanes resume AC0123456789abcdef0123456789abcdef")]
     Resume {
         account: String,
         #[command(flatten)]
@@ -199,8 +208,11 @@ enum Lanes {
 #[derive(Debug, Subcommand)]
 enum Token {
     /// Make one: shown once, and its digest for the configuration
+    #[command(after_help = "Example:\n  confirmd token new")]
     New,
 }
+
+const USAGE: u8 = 64;
 
 /// Why a command ended badly, by what whoever called it can do.
 #[derive(Debug, thiserror::Error)]
@@ -234,7 +246,7 @@ impl Failure {
     /// <https://man.freebsd.org/cgi/man.cgi?query=sysexits>
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Usage(_) => 64,
+            Self::Usage(_) => USAGE,
             Self::Config(_) => 78,
             Self::TryLater(_) => 75,
             Self::Found(_) => 1,
@@ -243,6 +255,14 @@ impl Failure {
 }
 
 impl Cli {
+    /// Reads the command line. A wrong one, and one that asks for help, is answered here.
+    pub fn read() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|said| {
+            let _nobody_listens = said.print();
+            if said.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+        })
+    }
+
     /// Does what was asked.
     pub async fn run(self) -> ExitCode {
         let done = match self.command {

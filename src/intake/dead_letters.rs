@@ -93,7 +93,7 @@ pub(super) enum LetterJson {
         account_sid: AccountSid,
         action_id: Option<ActionId>,
         #[schema(value_type = LetterReason)]
-        reason: &'static str,
+        reason: String,
         /// Requests that were started, whatever came of them.
         attempts: u32,
         last_status: Option<u16>,
@@ -104,7 +104,7 @@ pub(super) enum LetterJson {
         event_id: EventId,
         action_id: Option<ActionId>,
         #[schema(value_type = LetterReason)]
-        reason: &'static str,
+        reason: String,
         died_at: DateTime<Utc>,
     },
 }
@@ -135,7 +135,6 @@ pub(super) async fn list(State(intake): State<Intake>, caller: Caller, uri: Uri)
 
 impl From<DeadLetter> for LetterJson {
     fn from(DeadLetter { subject, action_id, reason, died_at, namespace: _ }: DeadLetter) -> Self {
-        let reason = reason.as_str();
         match subject {
             LetterSubject::Feedback { message_sid, account_sid, attempts, last_status, last_code } => Self::Feedback {
                 message_sid,

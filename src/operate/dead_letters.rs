@@ -13,7 +13,7 @@ pub fn write(letters: &[DeadLetter], out: &mut impl io::Write) -> io::Result<()>
             LetterSubject::Feedback { message_sid, attempts, last_status, last_code, .. } => {
                 let status = last_status.map(|status| format!("  status {status}")).unwrap_or_default();
                 let code = last_code.map(|code| format!(" code {code}")).unwrap_or_default();
-                let reason = letter.reason.as_str();
+                let reason = &letter.reason;
                 writeln!(out, "{died}  {message_sid}  {reason} after {attempts}{status}{code}{action}")?;
             }
             LetterSubject::Event { event_id } => writeln!(out, "{died}  event {event_id}  expired{action}")?,

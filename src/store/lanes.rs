@@ -46,7 +46,8 @@ impl Outbox {
         })
     }
 
-    /// Pauses a lane for a fault of its account, until a probe finds the fault gone. An operator's pause stands.
+    /// Pauses a lane for a fault of its account, until a probe finds the fault gone. Anybody else's pause stands: an
+    /// operator's, and one whose word a newer binary wrote.
     ///
     /// # Errors
     /// Where Postgres does not answer.
@@ -71,7 +72,7 @@ impl Outbox {
                             paused_by     = excluded.paused_by,
                             paused_at     = coalesce(account_lane.paused_at, excluded.paused_at),
                             probe_at      = excluded.probe_at
-                        where account_lane.paused_by is distinct from 'operator'",
+                        where coalesce(account_lane.paused_by, 'account_fault') = 'account_fault'",
                     )
                     .bind(account)
                     .bind(reason)

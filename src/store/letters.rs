@@ -93,7 +93,7 @@ fn letter(row: Row) -> Result<DeadLetter, sqlx::Error> {
         namespace: parsed(row.namespace)?,
         subject,
         action_id: parsed_if_any(row.action_id)?,
-        reason: parsed(row.reason)?,
+        reason: row.reason,
         died_at: row.died_at,
     })
 }

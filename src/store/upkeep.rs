@@ -91,8 +91,11 @@ impl Upkeep {
             far as materialized (
                 select message_sid from feedback
                 where due_at > (select now from moment) + make_interval(secs => $2)
-                  -- What an operator replays is spread over as long as it takes.
-                  and lost + failures + ambiguous > 0
+                  -- What an operator replays is spread over as long as it takes: it was tried, and not put off by that.
+                  and (not tried or lost + failures + ambiguous > 0
+                       or exists (select from attempt a
+                                  where (a.message_sid, a.number, a.verdict)
+                                        = (feedback.message_sid, feedback.attempts, 'retry')))
                 order by message_sid limit $3 for update skip locked
             )
             update feedback set due_at = moment.now from moment, far where feedback.message_sid = far.message_sid",

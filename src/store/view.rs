@@ -122,7 +122,8 @@ pub struct DeadLetter {
     pub namespace: Namespace,
     pub subject: LetterSubject,
     pub action_id: Option<ActionId>,
-    pub reason: LetterReason,
+    /// The word as it is stored: a newer binary may know more of them.
+    pub reason: String,
     pub died_at: DateTime<Utc>,
 }
 

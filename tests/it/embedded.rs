@@ -198,7 +198,7 @@ async fn a_throwaway_folder_goes_with_its_server() {
 }
 
 /// `None` on a machine without Postgres, where these stories cannot be told; in CI there has to be one.
-fn story_folder() -> Option<TempDir> {
+pub(crate) fn story_folder() -> Option<TempDir> {
     match EmbeddedPostgres::programs() {
         Ok(_) => Some(tempfile::tempdir().unwrap()),
         Err(missing) if env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{missing}"),

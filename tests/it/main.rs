@@ -11,4 +11,8 @@ mod saying_it_twice; // promise 4
 mod sdk; // Twilio's own SDK cannot tell the simulator from Twilio
 mod simulator; // a Twilio to practise on
 mod stopping_and_starting; // promises 1, 2 and 3, for whole processes
+mod the_command_line; // what operators type, and what they are told
+mod the_map; // a room speaks only of the rooms beside its name
+mod the_schema; // migrations, words of tomorrow, plans, sessions
 mod twilios_trouble; // promises 3, 5 and 6
+mod what_is_kept; // promise 2, over the years

@@ -78,6 +78,23 @@ impl Caller {
         stream
     }
 
+    /// Does what a line for curl says.
+    pub(crate) async fn as_shown(curl: &str) -> Answer {
+        // Arguments in quotes are every second piece.
+        let pieces: Vec<&str> = curl.split('\'').collect();
+        let quoted = || pieces.iter().skip(1).step_by(2);
+        let bare = || pieces.iter().step_by(2).flat_map(|piece| piece.split_whitespace());
+        let token = quoted().find_map(|header| header.strip_prefix("Authorization: Bearer ")).unwrap();
+        let url = bare().find_map(|word| word.strip_prefix("http://")).unwrap();
+        let (address, path) = url.split_at(url.find('/').unwrap());
+        let caller = Self { address: address.parse().unwrap(), token: token.to_owned() };
+        let answer = match quoted().find(|piece| piece.starts_with('{')) {
+            Some(body) => caller.ask("POST", path, body).await,
+            None => caller.get(path).await,
+        };
+        answer.unwrap()
+    }
+
     async fn ask(&self, method: &str, path: &str, body: &str) -> Result<Answer, Unanswered> {
         let Ok(mut stream) = TcpStream::connect(self.address).await else { return Err(Unanswered::Refused) };
         let request = format!(

@@ -203,6 +203,21 @@ impl Confirmd {
         Self { caller: nowhere, child, stdout: stdout.unwrap(), stderr: stderr.unwrap() }
     }
 
+    /// Starts `confirmd dev` in a folder, and waits until it shows what to try. Gives the three lines.
+    pub(crate) async fn dev(folder: &Path, database_url: Option<&str>) -> (Self, Vec<String>) {
+        let mut command = confirmd(folder);
+        command.args(["dev", "--listen", "127.0.0.1:0"]).envs(database_url.map(|url| ("DATABASE_URL", url)));
+        // Where the tests' Postgres is in a container, it is not on loopback.
+        command.env("CONFIRMD_DATABASE__ALLOW_INSECURE", "true");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let dev = Self::begin(command);
+        dev.prints("Deliveries, as they happen").await;
+        let lines = dev.printed();
+        let to_try = lines.lines().map(str::trim).filter(|line| line.starts_with("curl "));
+        let to_try = to_try.map(str::to_owned).collect();
+        (dev, to_try)
+    }
+
     /// Waits for the line that says where it listens.
     async fn says_its_address(&mut self) -> SocketAddr {
         let line = self.logs("Ready").await;
@@ -213,12 +228,17 @@ impl Confirmd {
 
     /// Waits for a line of the log with this in it.
     pub(crate) async fn logs(&self, what: &str) -> String {
-        self.stderr.line_with(what).await
+        self.line_of(&self.stderr, what).await
     }
 
     /// Waits for a line of its answer with this in it.
     pub(crate) async fn prints(&self, what: &str) -> String {
-        self.stdout.line_with(what).await
+        self.line_of(&self.stdout, what).await
+    }
+
+    async fn line_of(&self, said: &Said, what: &str) -> String {
+        let line = timeout(PATIENCE, said.line_with(what)).await.ok().flatten();
+        line.unwrap_or_else(|| panic!("it never said {what:?}, but:\n{}\n{}", self.printed(), self.log()))
     }
 
     /// All that it has logged so far.
@@ -277,21 +297,18 @@ impl Said {
         Self(heard, said)
     }
 
-    async fn line_with(&self, what: &str) -> String {
+    /// `None` if the pipe closes without it.
+    async fn line_with(&self, what: &str) -> Option<String> {
         let mut heard = self.0.clone();
         let find = || self.1.lock().unwrap().iter().find(|line| line.contains(what)).cloned();
-        let wait = async {
-            loop {
-                heard.mark_unchanged();
-                match find() {
-                    Some(line) => return Some(line),
-                    None if heard.changed().await.is_err() => return find(),
-                    None => {}
-                }
+        loop {
+            heard.mark_unchanged();
+            match find() {
+                Some(line) => return Some(line),
+                None if heard.changed().await.is_err() => return find(),
+                None => {}
             }
-        };
-        let found = timeout(PATIENCE, wait).await.ok().flatten();
-        found.unwrap_or_else(|| panic!("it never said {what:?}, but:\n{}", self.so_far()))
+        }
     }
 
     fn so_far(&self) -> String {

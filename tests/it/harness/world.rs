@@ -36,6 +36,7 @@ pub(crate) struct Setting {
     pub(crate) request_timeout: Duration,
     pub(crate) max_waiting: usize,
     pub(crate) batch: usize,
+    pub(crate) upkeep_batch: u32,
 }
 
 impl Default for Setting {
@@ -56,6 +57,7 @@ impl Default for Setting {
             request_timeout: Duration::from_secs(10),
             max_waiting: 10_000,
             batch: 1000,
+            upkeep_batch: 1000,
         }
     }
 }
@@ -257,7 +259,12 @@ fn replica(url: &str, twilio: &Simulator, clock: &Clock, setting: &Setting) -> (
         reads: sessions(3),
         inbox: InboxOptions { writers: 4, batch: setting.batch, max_waiting: setting.max_waiting, lease: MINUTE },
         outbox: OutboxOptions { lease: MINUTE, max_lost_leases: setting.max_lost_leases },
-        upkeep: UpkeepOptions { park_limit: 7 * DAY, history: 90 * DAY, dead_letters: 400 * DAY, batch: 1000 },
+        upkeep: UpkeepOptions {
+            park_limit: 7 * DAY,
+            history: 90 * DAY,
+            dead_letters: 400 * DAY,
+            batch: setting.upkeep_batch,
+        },
         accounts: setting.accounts.clone(),
         clock: clock.clone(),
     });
