@@ -50,7 +50,7 @@ use utoipa_axum::routes;
 use self::{accounts::Accounts, auth::Callers, document::BodyDeadline, policy::Guarded};
 pub use self::{
     auth::{CallerOptions, Scope},
-    edge::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS_TOTAL, within_edge},
+    edge::within_edge,
     openapi::openapi,
     probes::{Readiness, operations_router},
 };
