@@ -62,7 +62,7 @@ fn initdb(
     password: &Path,
 ) -> Result<(), EmbeddedError> {
     let program = binaries.program("initdb");
-    let mut command = home.command(&program);
+    let mut command = home.command(&program)?;
     command.arg("--pgdata").arg(into).arg("--pwfile").arg(password);
     command.args(["--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]);
     if durability == Durability::Fast {

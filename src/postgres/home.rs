@@ -10,18 +10,18 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write},
+    io::{ErrorKind, Read, Seek, Write},
     os::unix::{
         fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink},
         process::CommandExt,
     },
     path::{self, Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use sha2::{Digest, Sha256};
 
-use super::{EmbeddedError, account::Account, binaries::Binaries, error::while_doing};
+use super::{Afterwards, EmbeddedError, account::Account, binaries::Binaries, error::while_doing, sweeper::Sweeper};
 
 /// Root's data goes here if the server's user cannot reach the folder that was asked for, such as one below /root.
 const ELSEWHERE: &str = "/var/lib";
@@ -29,18 +29,23 @@ const ELSEWHERE: &str = "/var/lib";
 pub(super) struct Home {
     dir: PathBuf,
     account: Option<Account>,
+    sweeper: Option<Sweeper>,
     /// Held until we end; the operating system lets go of it for us if we are killed.
     _running: File,
 }
 
 impl Home {
     /// Makes the folder if need be, and takes it for this process.
-    pub(super) fn open(data_dir: &Path) -> Result<Self, EmbeddedError> {
+    pub(super) fn open(data_dir: &Path, afterwards: Afterwards) -> Result<Self, EmbeddedError> {
         let asked = path::absolute(data_dir).map_err(while_doing("find", data_dir))?;
         let account = Account::lent(&asked.join("cluster"))?;
         let dir = place(&asked, account.as_ref())?;
         let running = take(&dir)?;
-        Ok(Self { dir, account, _running: running })
+        let sweeper = match afterwards {
+            Afterwards::Keep => None,
+            Afterwards::Remove => Some(Sweeper::start(&dir).map_err(while_doing("run a shell to remove", &dir))?),
+        };
+        Ok(Self { dir, account, sweeper, _running: running })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -76,13 +81,16 @@ impl Home {
     }
 
     /// Runs as the server's user, speaks English, and ignores where we were called from.
-    pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        command.env("LC_ALL", "C").env_remove("PGDATA").current_dir(&self.dir);
+    pub(super) fn command(&self, program: &Path) -> Result<Command, EmbeddedError> {
+        let mut command = Command::new(program);
+        command.env("LC_ALL", "C").env_remove("PGDATA").current_dir(&self.dir).stdout(Stdio::null());
         if let Some(account) = &self.account {
             command.uid(account.uid).gid(account.gid);
         }
-        command
+        if let Some(sweeper) = &self.sweeper {
+            command.stdout(sweeper.wait_for().map_err(while_doing("prepare to run", program))?);
+        }
+        Ok(command)
     }
 
     /// Gives what we made to the server's user.
@@ -98,6 +106,9 @@ impl Home {
 fn place(asked: &Path, account: Option<&Account>) -> Result<PathBuf, EmbeddedError> {
     let parent = asked.parent().unwrap_or(asked);
     fs::create_dir_all(parent).map_err(while_doing("create", parent))?;
+    if asked.is_symlink() && !asked.exists() {
+        fs::remove_file(asked).map_err(while_doing("remove", asked))?; // what it pointed to was removed: we start afresh
+    }
     let real = match asked.canonicalize() {
         Ok(real) => real,
         Err(_) => {
@@ -115,11 +126,12 @@ fn place(asked: &Path, account: Option<&Account>) -> Result<PathBuf, EmbeddedErr
 fn elsewhere(asked: &Path, real: &Path, account: &Account) -> Result<PathBuf, EmbeddedError> {
     let name = Sha256::digest(real.as_os_str().as_encoded_bytes());
     let home = Path::new(ELSEWHERE).join(format!("confirmd-dev-{}", &format!("{name:x}")[..12]));
-    let out_of_reach = || EmbeddedError::OutOfReach { account: account.name.clone(), path: real.to_owned() };
-    match fs::symlink_metadata(asked) {
-        Ok(found) if found.is_symlink() => fs::remove_file(asked).map_err(while_doing("remove", asked))?,
-        Ok(_) => fs::remove_dir(asked).map_err(|_not_empty| out_of_reach())?,
-        Err(_absent) => {}
+    match fs::remove_dir(asked) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            // Somebody's files are in there already, and they cannot be served from where they are.
+            return Err(EmbeddedError::OutOfReach { account: account.name.clone(), path: real.to_owned() });
+        }
+        _ => {}
     }
     let home = open_to(&home, 0o711)?;
     symlink(&home, asked).map_err(while_doing("create", asked))?;

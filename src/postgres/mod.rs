@@ -15,6 +15,7 @@ mod cluster; // the data, made once
 mod error; // why there is none
 mod home; // the folder, and who may use it
 mod server; // the running server and its watchdog
+mod sweeper; // no trace of a throwaway server
 
 use std::{fmt, path::Path, path::PathBuf};
 
@@ -83,7 +84,7 @@ impl EmbeddedPostgres {
     pub fn start(options: EmbeddedOptions) -> Result<Self, EmbeddedError> {
         let made_by = cluster::version(&options.data_dir)?;
         let binaries = Binaries::find(made_by, &options.data_dir)?;
-        let home = Home::open(&options.data_dir)?;
+        let home = Home::open(&options.data_dir, options.afterwards)?;
         home.require_access_to(&binaries)?;
         let lock = home.lock_cluster()?;
         cluster::make_unless_there(&home, &binaries, options.durability, &lock)?;

@@ -4,14 +4,15 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, ErrorKind},
     net::{Ipv4Addr, TcpListener},
-    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::OpenOptionsExt, net::UnixStream, process::CommandExt},
+    },
     path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, Command},
 };
 
-use super::{
-    Afterwards, Durability, EmbeddedError, EmbeddedOptions, binaries::Binaries, error::while_doing, home::Home,
-};
+use super::{Durability, EmbeddedError, EmbeddedOptions, binaries::Binaries, error::while_doing, home::Home};
 
 const SHELL: &str = "/bin/sh";
 const WATCHDOG: &str = include_str!("watchdog.sh");
@@ -25,8 +26,7 @@ pub(super) struct Server {
     port: u16,
     watchdog: Child,
     /// The watchdog stops the server when this closes. `None` once stopped.
-    life: Option<ChildStdin>,
-    sweeper: Option<Child>,
+    life: Option<UnixStream>,
 }
 
 impl Server {
@@ -41,16 +41,10 @@ impl Server {
         start_log(home, &log)?;
         for _ in 0..PORTS_TO_TRY {
             let port = free_port()?;
-            let mut watchdog = watchdog(home, binaries, &settings(options, port), &lock)?;
-            let life = watchdog.stdin.take();
-            let report = watchdog.stdout.take().map(BufReader::new);
-            let (ready, report) = report.map_or((false, None), said_ready);
-            if ready {
-                let sweeper = match options.afterwards {
-                    Afterwards::Keep => None,
-                    Afterwards::Remove => report.map(|report| sweeper(report, home.dir())).transpose()?,
-                };
-                return Ok(Self { port, watchdog, life, sweeper });
+            let (life, theirs) = UnixStream::pair().map_err(while_doing("make a socket for", Path::new(SHELL)))?;
+            let mut watchdog = watchdog(home, binaries, &settings(options, port), theirs, &lock)?;
+            if said_ready(&life) {
+                return Ok(Self { port, watchdog, life: Some(life) });
             }
             drop(life);
             watchdog.wait().map_err(while_doing("wait for", Path::new(SHELL)))?;
@@ -71,9 +65,6 @@ impl Server {
         drop(life);
         let shell = Path::new(SHELL);
         let stopped = self.watchdog.wait().map_err(while_doing("wait for", shell))?;
-        if let Some(sweeper) = &mut self.sweeper {
-            sweeper.wait().map_err(while_doing("wait for", shell))?;
-        }
         match stopped.success() {
             true => Ok(()),
             false => Err(EmbeddedError::DidNotStop { log: home.join("postgres.log") }),
@@ -94,40 +85,31 @@ fn settings(options: &EmbeddedOptions, port: u16) -> String {
 }
 
 /// In a process group of its own, so that Ctrl-C reaches us and not the server: we finish our work first.
-fn watchdog(home: &Home, binaries: &Binaries, settings: &str, lock: &File) -> Result<Child, EmbeddedError> {
+fn watchdog(
+    home: &Home,
+    binaries: &Binaries,
+    settings: &str,
+    life: UnixStream,
+    lock: &File,
+) -> Result<Child, EmbeddedError> {
     let shell = Path::new(SHELL);
-    home.command(shell)
+    home.command(shell)?
         .args(["-c", WATCHDOG, "confirmd-postgres-watchdog"])
         .arg(binaries.program("pg_ctl"))
         .arg(home.cluster())
         .arg(home.log())
         .arg(settings)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdin(OwnedFd::from(life))
         .stderr(lock.try_clone().map_err(while_doing("share the lock of", home.dir()))?)
         .process_group(0)
         .spawn()
         .map_err(while_doing("run", shell))
 }
 
-fn said_ready(mut report: BufReader<ChildStdout>) -> (bool, Option<ChildStdout>) {
+/// Ends when the watchdog has said something or has ended.
+fn said_ready(life: &UnixStream) -> bool {
     let mut line = String::new();
-    let ready = report.read_line(&mut line).is_ok() && line == "ready\n";
-    (ready, Some(report.into_inner()))
-}
-
-/// Removes the home when the watchdog has ended, which alone holds the other end of `report`. The watchdog cannot do so
-/// itself: its user may not.
-fn sweeper(report: ChildStdout, home: &Path) -> Result<Child, EmbeddedError> {
-    Command::new(SHELL)
-        .args(["-c", "trap '' HUP INT TERM; cat; rm -rf \"$1\"", "confirmd-postgres-sweeper"])
-        .arg(home)
-        .stdin(report)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .map_err(while_doing("run", Path::new(SHELL)))
+    BufReader::new(life).read_line(&mut line).is_ok() && line == "ready\n"
 }
 
 /// A server whose watchdog was killed with its confirmd still runs, and goes on a port that we did not choose.
@@ -146,7 +128,7 @@ fn stop_what_was_left(home: &Home, binaries: &Binaries) -> Result<(), EmbeddedEr
         };
     }
     let pg_ctl = binaries.program("pg_ctl");
-    let stop = home.command(&pg_ctl).args(["stop", "--mode", "fast", "-D"]).arg(&cluster).output();
+    let stop = home.command(&pg_ctl)?.args(["stop", "--mode", "fast", "-D"]).arg(&cluster).output();
     match stop.map_err(while_doing("run", &pg_ctl))?.status.success() {
         true => Ok(()),
         false => Err(EmbeddedError::DidNotStop { log: home.log() }),

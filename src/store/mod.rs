@@ -4,6 +4,7 @@
 //! [`Operator`] all that an operator can change, [`Upkeep`] what must be done now and then. The invariants stand in
 //! `migrations/`, beside the tables.
 
+mod accept;
 mod audit;
 mod batch;
 mod clock;
@@ -13,12 +14,15 @@ mod inbox;
 mod lanes;
 mod lease;
 mod ledger;
+mod message;
 mod letters;
 mod map;
 mod open;
 mod operator;
 mod outbox;
+mod owe;
 mod record;
+mod receipt;
 mod row;
 mod session;
 mod settle;

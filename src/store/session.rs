@@ -198,7 +198,9 @@ impl Settings {
             let set = sqlx::query("select set_config($1, $2, false)").bind(*name).bind(value).execute(&mut *session);
             match set.await {
                 Err(sqlx::Error::Database(_)) if optional => {}
-                done => drop(done?),
+                done => {
+                    done?;
+                }
             }
         }
         // set_config answers with what it was told; asking again shows what holds.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use confirmd::domain::{EventState, FeedbackState, Resolve};
-use confirmd::store::{Accepted, Registered};
+use confirmd::store::{Accepted, Inbox, Registered};
 use tokio::sync::Barrier;
 
-use crate::harness::world::{HOUR, MINUTE, World, event, noon, registration, sid};
+use crate::harness::gate::Gate;
+use crate::harness::world::{HOUR, MINUTE, World, drain, event, exact, noon, registration, sid};
 
 fn state(accepted: &Accepted) -> EventState {
     match accepted {
@@ -69,11 +70,76 @@ async fn an_event_and_its_message_at_the_same_instant_always_find_each_other() {
     world.drain().await;
     // What was handed to the other replica's lanes is theirs to send.
     let mut other = other;
-    crate::harness::world::drain(&mut other.delivery).await;
+    drain(&mut other.delivery).await;
     for number in 0..actions {
         assert_eq!(world.feedback(number).await, "confirmed@1");
     }
     assert_eq!(world.requests(), actions as usize, "one request a message");
+    world.is_lawful().await;
+}
+
+/// Both have done all their looking before either commits: the one moment at which each could miss the other.
+async fn overlap(first: Told, second: Told) {
+    let mut world = World::new().await;
+    let mut other = world.replica().await;
+    let mut gate = Gate::before_each_commit(&world.database.url).await;
+    let (here, there) = (world.store.inbox.clone(), other.store.inbox.clone());
+    let first = tokio::spawn(async move { first.tell(&here).await });
+    gate.holds(1).await;
+    let second = tokio::spawn(async move { second.tell(&there).await });
+    gate.holds(2).await;
+    gate.open().await;
+    first.await.unwrap();
+    second.await.unwrap();
+    world.drain().await;
+    drain(&mut other.delivery).await;
+    assert_eq!(world.event("e1").await, "confirmed");
+    assert_eq!(world.requests(), 1);
+    world.is_lawful().await;
+}
+
+#[derive(Clone, Copy)]
+enum Told {
+    Message,
+    Event,
+}
+
+impl Told {
+    async fn tell(self, inbox: &Inbox) {
+        match self {
+            Self::Message => drop(inbox.register(registration("login", 1, None)).await.unwrap()),
+            Self::Event => drop(inbox.accept(event("e1", "login", Resolve::Latest)).await.unwrap()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_comes_while_its_message_is_being_committed_finds_it() {
+    overlap(Told::Message, Told::Event).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_while_its_event_is_being_committed_finds_it() {
+    overlap(Told::Event, Told::Message).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_events_that_name_an_unknown_message_at_the_same_instant_are_one_feedback() {
+    let mut world = World::new().await;
+    let mut other = world.replica().await;
+    let mut gate = Gate::before_each_commit(&world.database.url).await;
+    let (here, there) = (world.store.inbox.clone(), other.store.inbox.clone());
+    let first = tokio::spawn(async move { here.accept(exact("e1", 1)).await });
+    gate.holds(1).await;
+    let second = tokio::spawn(async move { there.accept(exact("e2", 1)).await });
+    gate.holds(2).await;
+    gate.open().await;
+    assert_eq!(state(&first.await.unwrap().unwrap()), EventState::Pending);
+    assert_eq!(state(&second.await.unwrap().unwrap()), EventState::Pending);
+    world.drain().await;
+    drain(&mut other.delivery).await;
+    assert_eq!(world.requests(), 1);
+    assert_eq!((world.event("e1").await.as_str(), world.event("e2").await.as_str()), ("confirmed", "confirmed"));
     world.is_lawful().await;
 }
 

@@ -183,7 +183,10 @@ async fn root_may_keep_its_data_below_a_closed_home() {
     assert_eq!(next.data_dir(), kept, "it is found again without the link too");
     assert_eq!(notes(&next.url("postgres")).await, 1);
     next.stop().unwrap();
-    fs::remove_dir_all(kept).unwrap();
+
+    fs::remove_dir_all(&kept).unwrap();
+    start(&asked).stop().unwrap();
+    fs::remove_dir_all(&kept).unwrap();
 }
 
 #[tokio::test]

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use confirmd::domain::{Event, FeedbackState, Resolve, Target};
 use confirmd::store::{Accepted, NotTaken, Registered};
 
-use crate::harness::world::{MINUTE, Setting, World, account, action, event, key, namespace, noon, registration, sid};
+use crate::harness::world::{MINUTE, Setting, World, account, action, event, exact, noon, registration, sid};
 
 #[tokio::test]
 async fn the_same_event_again_gets_the_stored_answer() {
@@ -173,11 +172,4 @@ async fn a_full_queue_refuses_at_once_and_takes_nothing_by_halves() {
         assert_eq!(answer, Err(NotTaken::QueueFull));
     }
     assert_eq!(world.store.upkeep.audit().await.unwrap().accepted, 0);
-}
-
-fn exact(event_id: &str, number: u32) -> Event {
-    let at: Option<DateTime<Utc>> = None;
-    let target = Target::Message { message_sid: sid(number), account_sid: account(1), action_id: None };
-    assert_eq!(key(event_id).namespace, namespace());
-    Event { key: key(event_id), target, occurred_at: at }
 }

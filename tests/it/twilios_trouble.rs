@@ -307,6 +307,29 @@ async fn a_worker_that_dies_leaves_its_feedback_to_the_next_and_is_fenced() {
 }
 
 #[tokio::test]
+async fn the_failure_of_a_lost_lease_changes_nothing_while_the_next_one_holds() {
+    let mut world = World::new().await;
+    world.store.operator.pause(&account(1), "so that nothing is handed over").await.unwrap();
+    world.drain().await;
+    world.owes("login", 1).await;
+    world.store.operator.resume(&account(1)).await.unwrap();
+    let [lost] = claim_one(&world).await;
+    world.travel(MINUTE);
+    let [held] = claim_one(&world).await;
+    let settled = world.store.outbox.settle(&[rejected(lost)]).await.unwrap();
+    assert_eq!(settled[&sid(1)], confirmd::store::Settled::Fenced);
+    assert_eq!(world.feedback(1).await, "pending@2");
+    let settled = world.store.outbox.settle(&[confirmed(held)]).await.unwrap();
+    assert!(matches!(settled[&sid(1)], confirmd::store::Settled::Stands { .. }));
+    assert_eq!(world.feedback(1).await, "confirmed@2");
+    world.is_lawful().await;
+}
+
+async fn claim_one(world: &World) -> [confirmd::store::Lease; 1] {
+    world.store.outbox.claim(&account(1), Wanted::up_to(10)).await.unwrap().leases.try_into().unwrap()
+}
+
+#[tokio::test]
 async fn a_late_success_is_the_truth_whoever_brings_it() {
     let mut world = World::new().await;
     world.store.operator.pause(&account(1), "so that nothing is handed over").await.unwrap();

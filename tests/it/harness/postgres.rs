@@ -23,11 +23,16 @@ use super::outside::eventually;
 
 const PASSWORD: &str = "only-for-tests";
 
-/// Waits until the run has ended in any way, then removes the container `$1`. Not every machine that reaches an engine
-/// has its command line tool.
-const CONTAINER_WATCHDOG: &str = "trap '' HUP INT TERM; cat
-    docker rm --force --volumes \"$1\" ||
-    curl --unix-socket /var/run/docker.sock --request DELETE \"http://docker/containers/$1?force=true&v=true\"";
+/// Waits until the run has ended in any way, then removes the container `$1`: more than once, because the engine may
+/// still be making it for a run that was killed. Not every machine that reaches an engine has its command line tool.
+const CONTAINER_WATCHDOG: &str = r#"
+    trap '' HUP INT TERM
+    cat
+    for pause in 0 1 4; do
+        sleep $pause
+        docker rm --force --volumes "$1" ||
+        curl --unix-socket /var/run/docker.sock --request DELETE "http://docker/containers/$1?force=true&v=true"
+    done"#;
 
 pub(super) struct Server {
     admin: PgConnectOptions,
@@ -127,7 +132,10 @@ async fn embedded() -> Result<Server, String> {
     let started = tokio::task::spawn_blocking(|| {
         // Not below target/: as root the server runs as another user, who cannot enter a home below /root.
         let folder = tempfile::Builder::new().prefix("confirmd-tests-").tempdir().map_err(|error| error.to_string())?;
-        EmbeddedPostgres::start(EmbeddedOptions::throwaway(folder.keep())).map_err(|error| error.to_string())
+        let started = EmbeddedPostgres::start(EmbeddedOptions::throwaway(folder.path()));
+        let postgres = started.map_err(|error| error.to_string())?;
+        let _removed_by_postgres = folder.keep();
+        Ok::<_, String>(postgres)
     });
     let postgres = started.await.map_err(|error| error.to_string())??;
     Server::new(&postgres.url("postgres"), Origin::Embedded { _postgres: postgres })

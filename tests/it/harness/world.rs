@@ -235,6 +235,12 @@ pub(crate) fn event(event_id: &str, name: &str, resolve: Resolve) -> Event {
     Event { key: key(event_id), target: Target::Action { action_id: action(name), resolve }, occurred_at: None }
 }
 
+/// An event that names its message.
+pub(crate) fn exact(event_id: &str, number: u32) -> Event {
+    let target = Target::Message { message_sid: sid(number), account_sid: account(1), action_id: None };
+    Event { key: key(event_id), target, occurred_at: None }
+}
+
 fn replica(url: &str, twilio: &Simulator, clock: &Clock, setting: &Setting) -> (Store, Delivery, JoinSet<()>) {
     let sessions = |connections| SessionOptions {
         connections,
