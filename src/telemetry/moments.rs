@@ -149,9 +149,9 @@ pub fn db_up(up: bool) {
     gauge!(DB_UP).set(u32::from(up));
 }
 
-/// What a commit survives: `local` this server, `sync` a standby too.
+/// What a commit survives: nothing for certain (`none`), a crash of this server (`local`), its loss (`standby`).
 pub fn db_durability(mode: &'static str) {
-    for known in ["local", "sync"] {
+    for known in ["none", "local", "standby"] {
         gauge!(DB_DURABILITY, "mode" => known).set(u32::from(known == mode));
     }
 }
