@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -14,7 +15,7 @@ use crate::harness::caller::{Answer, Caller, Unanswered, action_of, completed, e
 use crate::harness::far::{Far, target};
 use crate::harness::outside::{eventually, while_watching};
 use crate::harness::process::{Confirmd, Site};
-use crate::harness::world::sid;
+use crate::harness::world::{account, sid};
 
 /// How long a process may take beyond its deadline: this machine may be busy.
 const GRACE: Duration = Duration::from_secs(3);
@@ -31,8 +32,8 @@ struct Load {
 struct Heard {
     /// Numbers of the messages and events that were taken.
     taken: BTreeSet<u32>,
-    /// Answers that were no 2xx.
-    statuses: Vec<u16>,
+    /// What was answered instead of a 2xx.
+    statuses: BTreeSet<u16>,
     cut: Vec<Unanswered>,
 }
 
@@ -40,7 +41,7 @@ impl Heard {
     fn note(&mut self, told: &Result<Answer, Unanswered>) -> bool {
         match told {
             Ok(answer) if answer.is_taken() => return true,
-            Ok(answer) => self.statuses.push(answer.status),
+            Ok(answer) => drop(self.statuses.insert(answer.status)),
             Err(Unanswered::Refused) => self.cut.push(Unanswered::Refused),
             Err(Unanswered::Cut(what)) => self.cut.push(Unanswered::Cut(what.clone())),
         }
@@ -144,7 +145,7 @@ async fn a_stop_under_load_with_a_hung_twilio_loses_nothing_and_ends_in_time() {
     let while_draining = caller.register("late", 1_000_000).await;
     assert!(while_draining.is_ok_and(|answer| answer.is_taken()), "who comes while it drains is served");
     let heard = load.end().await;
-    assert_eq!((heard.statuses, heard.cut), (vec![], vec![]), "nobody was turned away or cut off");
+    assert_eq!((heard.statuses.len(), heard.cut.len()), (0, 0), "nobody was turned away or cut off");
 
     assert_eq!(process.ends_within(Duration::from_secs(8) + GRACE).await, Some(0));
     assert!(Duration::from_secs(2) <= told.elapsed(), "it drained first");
@@ -365,45 +366,76 @@ const FORGOTTEN_TRANSACTIONS: &str = "pg_stat_activity where datname = current_d
     and application_name like 'confirmd-%' and state like 'idle in transaction%'
     and clock_timestamp() - state_change > interval '1 second'";
 
+/// Does one of the things that callers do, and hangs up in the middle of it.
+async fn asks_and_leaves(caller: Caller, number: u32, after: Duration) {
+    let replay = json!({"filter": {}, "dry_run": false});
+    match number % 4 {
+        0 | 1 => caller.hang_up(after, "/v1/dead-letters/replay", &replay).await,
+        2 => caller.hang_up(after, "/v1/events", &completed(&event_of(number), &action_of(number))).await,
+        _ => drop(timeout(after, caller.get("/v1/lanes")).await),
+    }
+}
+
+/// Pauses one account after the other, each again and again, until told to stop. Gives the last pause of each that was
+/// acknowledged.
+async fn pauses_lanes(caller: Caller, accounts: u32, stopping: Arc<AtomicBool>) -> BTreeMap<u32, u32> {
+    let mut acknowledged = BTreeMap::new();
+    for (number, of) in (1..).zip((1..=accounts).cycle()) {
+        if stopping.load(Ordering::SeqCst) {
+            break;
+        }
+        let pause = json!({"reason": format!("pause {number}.")});
+        match caller.post(&format!("/v1/lanes/{}/pause", account(of)), &pause).await {
+            Ok(answer) if answer.is_taken() => drop(acknowledged.insert(of, number)),
+            // It may or may not stand.
+            _ => drop(acknowledged.remove(&of)),
+        }
+    }
+    acknowledged
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_hangs_up_takes_nobody_elses_acknowledgement_along() {
+    const ACCOUNTS: u32 = 6;
     let mut site = Site::new().await;
     // A round trip of 10 ms: there is time to hang up between any two words to Postgres.
     let far = Far::before(target(&site.database.url), Duration::from_millis(5)).await;
     let url = far.url(&site.database.url);
     site.set_variable("DATABASE_URL", &url);
+    let others = (2..=ACCOUNTS)
+        .map(|number| format!("\n[[accounts]]\naccount_sid = \"{}\"\nauth_token = \"x\"\n", account(number)));
+    site.rewrite_config(|config| config + &others.collect::<String>());
     let process = site.serve().await;
     let caller = process.caller.clone();
 
-    let load = Load::begin(&caller, 4);
-    let left = async {
+    // A login service and an operator who stay on the line: the one writes in transactions, the other in statements.
+    let events = Load::begin(&caller, 2);
+    let pauses = tokio::spawn(pauses_lanes(caller.clone(), ACCOUNTS, events.stopping.clone()));
+    let leaving = async {
         let mut dice = StdRng::seed_from_u64(4);
-        for batch in 0..25 {
-            let leavers = (0..20).map(|one| {
-                let (caller, number, after) = (caller.clone(), 100_000 + batch * 20 + one, dice.random_range(0..60));
-                async move {
-                    let after = Duration::from_millis(after);
-                    let (action, event_id) = (action_of(number), event_of(number));
-                    match one % 4 {
-                        0 => caller.hang_up(after, "/v1/dead-letters/replay", &serde_json::json!({"filter": {}})).await,
-                        1 => drop(timeout(after, caller.get("/v1/actions/login-1")).await),
-                        2 => drop(timeout(after, caller.get("/v1/lanes")).await),
-                        _ => caller.hang_up(after, "/v1/events", &completed(&event_id, &action)).await,
-                    }
-                }
+        for batch in 0..50 {
+            let leavers = (0..10).map(|one| {
+                let after = Duration::from_millis(dice.random_range(0..60));
+                asks_and_leaves(caller.clone(), 100_000 + batch * 10 + one, after)
             });
             leavers.collect::<JoinSet<_>>().join_all().await;
         }
     };
-    let forgotten = while_watching(left, || site.count(FORGOTTEN_TRANSACTIONS)).await;
+    let forgotten = while_watching(leaving, || site.count(FORGOTTEN_TRANSACTIONS)).await;
     assert_eq!(forgotten, 0, "sessions that stayed in a transaction");
-    let heard = load.end().await;
+    let heard = events.end().await;
+    let paused = pauses.await.unwrap();
+    process.kill().await;
+
     assert!(heard.statuses.iter().all(|status| *status == 503), "{:?}", heard.statuses);
     assert_eq!(heard.cut, []);
-    assert!(!heard.taken.is_empty());
-
-    process.kill().await;
+    assert!(10 < heard.taken.len() && !paused.is_empty(), "{} {}", heard.taken.len(), paused.len());
     has_all(&site, &heard.taken).await;
+    for (of, number) in paused {
+        let stands =
+            format!("account_lane where account_sid = '{}' and paused_reason like '%pause {number}.%'", account(of));
+        assert_eq!(site.count(&stands).await, 1, "pause {number} of account {of} was acknowledged");
+    }
     site.is_lawful().await;
 }
 
