@@ -49,13 +49,13 @@ use utoipa_axum::routes;
 
 use self::{accounts::Accounts, auth::Callers, document::BodyDeadline, policy::Guarded};
 pub use self::{
-    auth::{CallerOptions, Scope},
+    auth::CallerOptions,
     edge::within_edge,
     openapi::openapi,
     probes::{Readiness, operations_router},
 };
 use crate::{
-    domain::AccountSid,
+    domain::{AccountSid, Scope},
     store::{Inbox, Ledger, Operator},
 };
 

@@ -9,10 +9,11 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::{
     Intake,
-    auth::{Caller, Callers, Scope, identify},
+    auth::{Caller, Callers, identify},
     openapi::BEARER,
     problem::{PROBLEM_JSON, Problem},
 };
+use crate::domain::Scope;
 
 /// The routes that need a token.
 #[derive(Default)]

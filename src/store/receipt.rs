@@ -33,7 +33,8 @@ pub(super) async fn receipt(session: &mut PgConnection, key: EventKey) -> Result
     .bind(&sids)
     .fetch_all(&mut *session)
     .await?;
-    let happenings: Vec<(DateTime<Utc>, String, String, Option<String>, i32)> = sqlx::query_as(
+    type Told = (DateTime<Utc>, String, String, Option<String>, i32);
+    let happenings: Vec<Told> = sqlx::query_as(
         "-- Ledger::event, its history
         select resolved_at, 'resolved', message_sid, null, 1 from resolution where namespace = $2 and event_id = $3
         union all

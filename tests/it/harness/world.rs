@@ -177,6 +177,14 @@ impl World {
         self.complete(&format!("event-of-{name}"), name).await;
     }
 
+    /// The same, claimable by anyone: nothing was handed over to a lane.
+    pub(crate) async fn owes_in_the_queue(&mut self, name: &str, number: u32) {
+        self.store.operator.pause(&account(1), "so that nothing is handed over").await.unwrap();
+        self.drain().await;
+        self.owes(name, number).await;
+        self.store.operator.resume(&account(1)).await.unwrap();
+    }
+
     /// Where an event stands, in a word.
     pub(crate) async fn event(&self, event_id: &str) -> String {
         let receipt = self.store.ledger.event(&key(event_id)).await.unwrap();
