@@ -10,4 +10,5 @@ mod embedded; // a Postgres of our own
 mod saying_it_twice; // promise 4
 mod sdk; // Twilio's own SDK cannot tell the simulator from Twilio
 mod simulator; // a Twilio to practise on
+mod the_interface; // what callers and operators see over HTTP
 mod twilios_trouble; // promises 3, 5 and 6

@@ -1,10 +1,12 @@
 //! What stories start from.
 
 pub(crate) mod database; // a database of its own for each test
+pub(crate) mod documented; // answers, held against the OpenAPI document
 pub(crate) mod gate; // writers wait there before they commit
 pub(crate) mod held; // a server in another process, to be killed
 pub(crate) mod outside; // waiting for a process that is not ours
 mod postgres; // the one server behind all of them
+pub(crate) mod service; // the HTTP interface on a socket, and its callers
 pub(crate) mod world; // a database, a Twilio, and confirmd in between
 
 /// Makes the template that each test's database is a copy of.
