@@ -8,6 +8,7 @@ use super::{ActionEvent, ActionMessage, ActionView, Happening, Receipt};
 use crate::domain::{ActionId, EventKey, EventState, FeedbackState, Namespace};
 
 pub(super) async fn receipt(session: &mut PgConnection, key: EventKey) -> Result<Option<Receipt>, sqlx::Error> {
+    type Told = (DateTime<Utc>, String, String, Option<String>, i32);
     type Row = (Option<String>, DateTime<Utc>, DateTime<Utc>, Vec<String>, bool, Option<DateTime<Utc>>);
     let row: Option<Row> = sqlx::query_as(
         "-- Ledger::event
@@ -33,7 +34,6 @@ pub(super) async fn receipt(session: &mut PgConnection, key: EventKey) -> Result
     .bind(&sids)
     .fetch_all(&mut *session)
     .await?;
-    type Told = (DateTime<Utc>, String, String, Option<String>, i32);
     let happenings: Vec<Told> = sqlx::query_as(
         "-- Ledger::event, its history
         select resolved_at, 'resolved', message_sid, null, 1 from resolution where namespace = $2 and event_id = $3

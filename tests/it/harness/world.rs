@@ -68,7 +68,7 @@ pub(crate) struct World {
     pub(crate) delivery: Delivery,
     pub(crate) clock: Clock,
     pub(crate) database: TestDatabase,
-    setting: Setting,
+    pub(crate) setting: Setting,
     _writers: JoinSet<()>,
 }
 
