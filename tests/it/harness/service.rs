@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use confirmd::domain::AccountSid;
-use confirmd::intake::listener::{ListenerOptions, serve};
-use confirmd::intake::{CallerOptions, IntakeOptions, Readiness, Scope, operations_router, router, within_edge};
+use confirmd::domain::Scope;
+use confirmd::domain::{AccountSid, Scope};
+use confirmd::intake::{CallerOptions, IntakeOptions, Readiness, operations_router, router, within_edge};
 use confirmd::store::Store;
 use confirmd::telemetry::metrics_recorder;
 use reqwest::header::HeaderMap;
