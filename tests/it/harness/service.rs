@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use confirmd::domain::Scope;
 use confirmd::domain::{AccountSid, Scope};
+use confirmd::intake::listener::{ListenerOptions, serve};
 use confirmd::intake::{CallerOptions, IntakeOptions, Readiness, operations_router, router, within_edge};
 use confirmd::store::Store;
 use confirmd::telemetry::metrics_recorder;
