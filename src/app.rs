@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Role};
 use crate::delivery::{Backoff, Delivery, LaneConfig, LaneOptions, Policy};
+use crate::domain::Scope;
 use crate::intake::listener::{self, ListenerOptions};
-use crate::intake::{CallerOptions, IntakeOptions, Readiness, Scope, operations_router, router, within_edge};
+use crate::intake::{CallerOptions, IntakeOptions, Readiness, operations_router, router, within_edge};
 use crate::operate::housekeeping::{Housekeeper, HousekeepingOptions};
 use crate::store::{
     Clock, InboxOptions, OutboxOptions, SessionOptions, Store, StoreOptions, UpkeepOptions, connect_options,
@@ -253,15 +254,10 @@ fn replica_name() -> String {
 }
 
 fn intake_options(config: &Config) -> IntakeOptions {
-    let scope = |scope: &config::Scope| match scope {
-        config::Scope::Ingest => Scope::Ingest,
-        config::Scope::Read => Scope::Read,
-        config::Scope::Operate => Scope::Operate,
-    };
     let caller = |caller: &config::Caller| CallerOptions {
         name: caller.name.clone(),
         namespace: caller.namespace.clone(),
-        scopes: config::Scope::ALL.iter().filter(|one| caller.scopes.allow(**one)).map(scope).collect(),
+        scopes: Scope::ALL.into_iter().filter(|scope| caller.scopes.allow(*scope)).collect(),
         token_digests: caller.tokens_sha256.clone(),
     };
     IntakeOptions {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Role, table::Table};
 
-use crate::domain::{CallerName, Namespace};
+use crate::domain::{CallerName, Namespace, Scope};
 
 /// One of `[[callers]]`
 #[derive(Clone, Debug)]
@@ -24,28 +24,6 @@ pub struct Scopes(BTreeSet<Scope>);
 impl Scopes {
     pub fn allow(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// Tell us about messages and events.
-    Ingest,
-    /// See receipts, messages, lanes and dead letters.
-    Read,
-    /// Replay dead letters, pause and resume lanes.
-    Operate,
-}
-
-impl Scope {
-    pub const ALL: [Self; 3] = [Self::Ingest, Self::Read, Self::Operate];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Read => "read",
-            Self::Operate => "operate",
-        }
     }
 }
 

@@ -27,7 +27,7 @@ mod wrong;
 use std::{fs, path::Path};
 
 pub use accounts::Account;
-pub use callers::{Caller, Scope, Scopes};
+pub use callers::{Caller, Scopes};
 pub use credentials::Credentials;
 pub use database::Database;
 pub use delivery::Delivery;

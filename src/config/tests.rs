@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, time::Duration};
 use secrecy::ExposeSecret;
 
 use super::{fault::Findings, layers::DEFAULTS, *};
+use crate::domain::Scope;
 
 pub(super) const SID: &str = "AC0123456789abcdef0123456789abcdef";
 const OTHER_SID: &str = "AC00000000000000000000000000000002";

@@ -6,11 +6,13 @@ mod event;
 mod feedback;
 mod name;
 mod personal;
+mod scope;
 mod sid;
 
 pub use event::{Event, EventKey, EventState, Labels, Registration, Resolve, Target};
 pub use feedback::{Attempt, Class, DeadReason, FeedbackState, LetterReason, Retry, Verdict};
 pub use name::{ActionId, CallerName, EventId, Label, LaneName, Namespace};
+pub use scope::Scope;
 pub use sid::{AccountSid, MessageSid};
 
 /// Why a text is not what it should be: the end of the sentence "this value …".

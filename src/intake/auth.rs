@@ -12,30 +12,7 @@ use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::problem::Problem;
-use crate::domain::{CallerName, Namespace};
-
-/// What a token allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// To tell of messages and events.
-    Ingest,
-    /// To read what was told, and what became of it.
-    Read,
-    /// To replay dead letters, to pause and resume lanes.
-    Operate,
-}
-
-impl Scope {
-    pub const ALL: [Self; 3] = [Self::Ingest, Self::Read, Self::Operate];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Read => "read",
-            Self::Operate => "operate",
-        }
-    }
-}
+use crate::domain::{CallerName, Namespace, Scope};
 
 /// A calling service, as it is configured.
 #[derive(Clone, Debug)]

@@ -24,6 +24,8 @@ use crate::{
     store::{Accepted, NotTaken},
 };
 
+pub(super) const PATH: &str = "/v1/events/batch";
+
 /// Up to 1,000 events, of up to 16 KiB each.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -65,7 +67,7 @@ pub(super) struct ItemAnswer {
 /// `Idempotency-Key` header says nothing here. Items with a 503 may be sent again as they are.
 #[utoipa::path(
     post,
-    path = "/v1/events/batch",
+    path = PATH,
     operation_id = "take_events",
     tag = "events",
     request_body(content = BatchBody, example = json!({"events": [

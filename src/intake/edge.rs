@@ -18,9 +18,7 @@ use super::{
     problem::Problem,
     request_id::{RequestId, X_REQUEST_ID},
 };
-
-pub const HTTP_REQUESTS_TOTAL: &str = "confirmd_http_requests_total";
-pub const HTTP_REQUEST_SECONDS: &str = "confirmd_http_request_seconds";
+use crate::telemetry;
 
 /// Makes a router fit to be served. `deadline` is how long an answer may take; whoever gets none by then is told 503,
 /// while the work goes on.
@@ -44,9 +42,7 @@ async fn around(State(deadline): State<Duration>, request: Request, next: Next) 
 
     let took = started.elapsed();
     let status = response.status();
-    metrics::counter!(HTTP_REQUESTS_TOTAL, "route" => route.clone(), "method" => method, "status" => code(status))
-        .increment(1);
-    metrics::histogram!(HTTP_REQUEST_SECONDS, "route" => route).record(took.as_secs_f64());
+    telemetry::answered(&route, method, status.as_u16(), took);
     span.in_scope(|| {
         let (status, took_ms) = (status.as_u16(), took.as_millis());
         // Shedding is counted, not logged: under overload a line for each would be more load.
@@ -111,10 +107,6 @@ fn method_of(request: &Request) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
-}
-
-fn code(status: StatusCode) -> String {
-    status.as_str().to_owned()
 }
 
 #[cfg(test)]

@@ -22,8 +22,7 @@ use tokio_util::{
 use tower::ServiceExt;
 
 use super::{impatient::Impatient, problem::Problem, request_id::RequestId};
-
-pub const HTTP_CONNECTIONS_REFUSED_TOTAL: &str = "confirmd_http_connections_refused_total";
+use crate::telemetry;
 
 /// The most bytes of a request's line and headers.
 const MOST_HEAD_BYTES: usize = 16 << 10;
@@ -113,7 +112,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 /// Says 503 in one packet, if the socket takes it, and closes.
 fn refuse(stream: &TcpStream) {
-    metrics::counter!(HTTP_CONNECTIONS_REFUSED_TOTAL).increment(1);
+    telemetry::connection_refused();
     let body = serde_json::to_string(&Problem::Busy.body(None)).unwrap_or_default();
     let answer = format!(
         "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\n\

@@ -44,18 +44,18 @@ mod tests;
 
 use std::time::Duration;
 
-use axum::{Router, extract::FromRef};
+use axum::{Router, extract::FromRef, routing::get};
 use utoipa_axum::routes;
 
 use self::{accounts::Accounts, auth::Callers, document::BodyDeadline, policy::Guarded};
 pub use self::{
-    auth::{CallerOptions, Scope},
-    edge::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS_TOTAL, within_edge},
+    auth::CallerOptions,
+    edge::within_edge,
     openapi::openapi,
     probes::{Readiness, operations_router},
 };
 use crate::{
-    domain::AccountSid,
+    domain::{AccountSid, Scope},
     store::{Inbox, Ledger, Operator},
 };
 
@@ -99,6 +99,7 @@ fn v1() -> Guarded {
         .route(Scope::Ingest, routes!(events::take))
         .route(Scope::Ingest, routes!(batch::take))
         .route(Scope::Read, routes!(receipts::read))
+        .route_of_a_name(Scope::Read, batch::PATH, get(receipts::read_batch))
         .route(Scope::Read, routes!(actions::read))
         .route(Scope::Read, routes!(dead_letters::list))
         .route(Scope::Operate, routes!(replay::replay))

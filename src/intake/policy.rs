@@ -1,6 +1,6 @@
 //! Which scope each route needs. A route under /v1 is registered here, with its scope, or not at all.
 
-use axum::{extract::Request, middleware, response::IntoResponse};
+use axum::{extract::Request, middleware, response::IntoResponse, routing::MethodRouter};
 use utoipa::openapi::{
     ContentBuilder, PathItem, Ref, RefOr, Response as Described, ResponseBuilder, path::Operation,
     security::SecurityRequirement,
@@ -9,10 +9,11 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::{
     Intake,
-    auth::{Caller, Callers, Scope, identify},
+    auth::{Caller, Callers, identify},
     openapi::BEARER,
     problem::{PROBLEM_JSON, Problem},
 };
+use crate::domain::Scope;
 
 /// The routes that need a token.
 #[derive(Default)]
@@ -22,14 +23,12 @@ impl Guarded {
     /// The only way in: what is asked of the caller comes first, and the document says so.
     pub(super) fn route(self, scope: Scope, (schemas, mut paths, methods): UtoipaMethodRouter<Intake>) -> Self {
         paths.paths.values_mut().flat_map(operations).for_each(|operation| describe(operation, scope));
-        let guard = middleware::from_fn(move |request: Request, next: middleware::Next| async move {
-            match request.extensions().get::<Caller>() {
-                None => Problem::Unauthorized.into_response(),
-                Some(caller) if !caller.may(scope) => Problem::Forbidden(scope).into_response(),
-                Some(_) => next.run(request).await,
-            }
-        });
-        Self(self.0.routes((schemas, paths, methods.route_layer(guard))))
+        Self(self.0.routes((schemas, paths, guarded(methods, scope))))
+    }
+
+    /// For a name that another route's path takes: documented as the route that it would have had.
+    pub(super) fn route_of_a_name(self, scope: Scope, path: &str, methods: MethodRouter<Intake>) -> Self {
+        Self(self.0.route(path, guarded(methods, scope)))
     }
 
     pub(super) fn into_router(self, callers: Callers) -> axum::Router<Intake> {
@@ -39,6 +38,16 @@ impl Guarded {
     pub(super) fn into_openapi(self) -> utoipa::openapi::OpenApi {
         self.0.into_openapi()
     }
+}
+
+fn guarded(methods: MethodRouter<Intake>, scope: Scope) -> MethodRouter<Intake> {
+    methods.route_layer(middleware::from_fn(move |request: Request, next: middleware::Next| async move {
+        match request.extensions().get::<Caller>() {
+            None => Problem::Unauthorized.into_response(),
+            Some(caller) if !caller.may(scope) => Problem::Forbidden(scope).into_response(),
+            Some(_) => next.run(request).await,
+        }
+    }))
 }
 
 pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

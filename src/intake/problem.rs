@@ -9,7 +9,8 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{auth::Scope, fault::Fault, request_id::RequestId};
+use super::{fault::Fault, request_id::RequestId};
+use crate::domain::Scope;
 use crate::store::{NotTaken, StoreError};
 
 /// The queue in front of the writers empties in milliseconds.

@@ -65,6 +65,12 @@ pub(super) async fn read(
     receipt.map(|receipt| Json(receipt.into())).ok_or(Problem::NotFound)
 }
 
+/// The receipt of the event whose id is the last word of [`super::batch::PATH`].
+pub(super) async fn read_batch(intake: State<Intake>, caller: Caller) -> Result<Json<ReceiptJson>, Problem> {
+    let event_id = EventId::try_from("batch".to_owned()).map_err(|_| Problem::NotFound)?;
+    read(intake, caller, Named(event_id)).await
+}
+
 impl From<Receipt> for ReceiptJson {
     fn from(receipt: Receipt) -> Self {
         Self {

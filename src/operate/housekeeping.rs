@@ -139,7 +139,7 @@ impl Housekeeper {
         telemetry::db_durability(match self.store.durability().await? {
             Durability::None => "none",
             Durability::Local => "local",
-            Durability::Standby => "standby",
+            Durability::Standby => "sync",
         });
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::clock::Clock;
 use super::outbox::Outbox;
 use super::row::{count, parsed, small};
 use super::session::Sessions;
@@ -182,8 +183,13 @@ pub(super) async fn resume(
 }
 
 /// Every lane that has work, a pause or a report; `also` are shown even without.
-pub(super) async fn lanes(sessions: &Sessions, also: &[AccountSid]) -> Result<Vec<LaneView>, StoreError> {
+pub(super) async fn lanes(
+    sessions: &Sessions,
+    clock: &Clock,
+    also: &[AccountSid],
+) -> Result<Vec<LaneView>, StoreError> {
     let also: Vec<String> = also.iter().map(|account| account.as_str().to_owned()).collect();
+    let now = clock.now();
     type Lane = (
         String,
         Option<String>,
@@ -203,7 +209,8 @@ pub(super) async fn lanes(sessions: &Sessions, also: &[AccountSid]) -> Result<Ve
                 let lanes = sqlx::query_as(
                     "-- Ledger::lanes
                     with backlog as (
-                        select account_sid, count(*) as pending, count(*) filter (where lease_until > clock_timestamp()) as leased,
+                        select account_sid, count(*) as pending,
+                               count(*) filter (where lease_until > coalesce($2, clock_timestamp())) as leased,
                                min(due_at) as oldest_due_at
                         from feedback group by account_sid
                     ),
@@ -219,15 +226,17 @@ pub(super) async fn lanes(sessions: &Sessions, also: &[AccountSid]) -> Result<Ve
                     order by known.account_sid",
                 )
                 .bind(also)
+                .bind(now)
                 .fetch_all(&mut *session)
                 .await?;
                 let reports = sqlx::query_as(
                     "-- Ledger::lanes, the replicas
                     select account_sid, replica, in_flight, lane_limit, breaker, reported_at
                     from lane_report
-                    where reported_at > clock_timestamp() - interval '1 hour'
+                    where reported_at > coalesce($1, clock_timestamp()) - interval '1 hour'
                     order by account_sid, replica",
                 )
+                .bind(now)
                 .fetch_all(session)
                 .await?;
                 Ok((lanes, reports))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::clock::Clock;
 use super::row::parsed;
 use super::session::Sessions;
 use super::{
@@ -14,6 +15,7 @@ use crate::domain::{AccountSid, ActionId, EventKey, MessageSid, Namespace};
 #[derive(Clone)]
 pub struct Ledger {
     pub(super) sessions: Sessions,
+    pub(super) clock: Clock,
     pub(super) accounts: Vec<AccountSid>,
 }
 
@@ -124,7 +126,7 @@ impl Ledger {
     /// # Errors
     /// Where Postgres does not answer.
     pub async fn lanes(&self) -> Result<Vec<LaneView>, StoreError> {
-        lanes::lanes(&self.sessions, &self.accounts).await
+        lanes::lanes(&self.sessions, &self.clock, &self.accounts).await
     }
 
     /// Whether Postgres answers, within `limit`.

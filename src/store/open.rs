@@ -55,7 +55,7 @@ impl Store {
         Self {
             inbox: Inbox::new(inbox.max_waiting),
             outbox: Outbox { sessions: delivery.clone(), clock: clock.clone(), options: outbox },
-            ledger: Ledger { sessions: reads.clone(), accounts: accounts.clone() },
+            ledger: Ledger { sessions: reads.clone(), clock: clock.clone(), accounts: accounts.clone() },
             operator: Operator { sessions: reads.clone(), clock: clock.clone(), accounts },
             upkeep: Upkeep { sessions: delivery.clone(), clock: clock.clone(), options: upkeep },
             intake,

@@ -206,7 +206,7 @@ impl Operator {
     async fn lane(&self, account_sid: &AccountSid) -> Result<LaneView, StoreError> {
         let mut also = self.accounts.clone();
         also.push(account_sid.clone());
-        let lanes = lanes::lanes(&self.sessions, &also).await?;
+        let lanes = lanes::lanes(&self.sessions, &self.clock, &also).await?;
         lanes
             .into_iter()
             .find(|lane| lane.account_sid == *account_sid)

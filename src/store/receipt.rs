@@ -8,6 +8,7 @@ use super::{ActionEvent, ActionMessage, ActionView, Happening, Receipt};
 use crate::domain::{ActionId, EventKey, EventState, FeedbackState, Namespace};
 
 pub(super) async fn receipt(session: &mut PgConnection, key: EventKey) -> Result<Option<Receipt>, sqlx::Error> {
+    type Told = (DateTime<Utc>, String, String, Option<String>, i32);
     type Row = (Option<String>, DateTime<Utc>, DateTime<Utc>, Vec<String>, bool, Option<DateTime<Utc>>);
     let row: Option<Row> = sqlx::query_as(
         "-- Ledger::event
@@ -33,19 +34,19 @@ pub(super) async fn receipt(session: &mut PgConnection, key: EventKey) -> Result
     .bind(&sids)
     .fetch_all(&mut *session)
     .await?;
-    let happenings: Vec<(DateTime<Utc>, String, String, Option<String>)> = sqlx::query_as(
+    let happenings: Vec<Told> = sqlx::query_as(
         "-- Ledger::event, its history
-        select resolved_at, 'resolved', message_sid, null from resolution where namespace = $2 and event_id = $3
+        select resolved_at, 'resolved', message_sid, null, 1 from resolution where namespace = $2 and event_id = $3
         union all
         select at, 'attempt', message_sid,
                concat_ws(' ', '#' || number, coalesce(status::text, error), case when code is not null then 'code ' || code end,
-                         verdict, nullif(class, verdict))
+                         verdict, nullif(class, verdict)), 2
         from attempt where message_sid = any($1)
         union all
-        select confirmed_at, 'confirmed', message_sid, null from confirmation where message_sid = any($1)
+        select confirmed_at, 'confirmed', message_sid, null, 3 from confirmation where message_sid = any($1)
         union all
-        select died_at, 'dead', message_sid, reason from dead_letter where message_sid = any($1)
-        order by 1",
+        select died_at, 'dead', message_sid, reason, 3 from dead_letter where message_sid = any($1)
+        order by 1, 5, 3",
     )
     .bind(&sids)
     .bind(key.namespace.as_str())
@@ -57,12 +58,14 @@ pub(super) async fn receipt(session: &mut PgConnection, key: EventKey) -> Result
     if was_parked {
         history.push(plain(accepted_at, "parked"));
     }
-    for (at, what, message_sid, detail) in happenings {
+    for (at, what, message_sid, detail, _) in happenings {
         let what =
             ["resolved", "attempt", "confirmed", "dead"].into_iter().find(|known| *known == what).unwrap_or("attempt");
         history.push(Happening { at, what, message_sid: Some(parsed(message_sid)?), detail });
     }
     history.extend(expired_at.map(|at| plain(at, "expired")));
+    // A message may have been confirmed before this event named it. Of one moment, the order above stands.
+    history.sort_by_key(|happening| happening.at);
     Ok(Some(Receipt {
         key,
         state: event_state(expired_at.is_some(), states.iter().map(|state| feedback_state(state))),

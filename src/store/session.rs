@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Postgres};
 
 use super::StoreError;
 
@@ -94,25 +95,38 @@ impl Sessions {
         loop {
             tries += 1;
             let acquired = tokio::time::timeout_at(deadline, self.pool.acquire()).await;
-            let mut session = acquired.map_err(|_| StoreError::Deadline)?.map_err(StoreError::from)?;
-            let done = tokio::time::timeout_at(deadline, unit.of(&mut session, &mut work)).await;
+            let session = acquired.map_err(|_| StoreError::Deadline)?.map_err(StoreError::from)?;
+            let mut session = Lent { session, whole: false };
+            let done = tokio::time::timeout_at(deadline, unit.of(&mut session.session, &mut work)).await;
             match done {
-                Ok(Ok(done)) => return Ok(done),
+                Ok(Ok(done)) => {
+                    session.whole = true;
+                    return Ok(done);
+                }
                 Ok(Err(error)) => {
                     let Fault { repeatable, broken } = Fault::of(&error);
-                    if broken {
-                        session.close_on_drop();
-                    }
+                    session.whole = !broken;
                     if !repeatable || tries == TRIES {
                         return Err(error.into());
                     }
                     tracing::debug!(%error, tries, "Could not finish a unit of work; trying again");
                 }
-                Err(_elapsed) => {
-                    session.close_on_drop();
-                    return Err(StoreError::Deadline);
-                }
+                Err(_elapsed) => return Err(StoreError::Deadline),
             }
+        }
+    }
+}
+
+/// A connection while a unit of work has it. It goes back to its pool only when the work came to an end.
+struct Lent {
+    session: PoolConnection<Postgres>,
+    whole: bool,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.session.close_on_drop();
         }
     }
 }

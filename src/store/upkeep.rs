@@ -109,23 +109,7 @@ impl Upkeep {
     /// # Errors
     /// Where Postgres does not answer.
     pub async fn forget_events(&self) -> Result<u64, StoreError> {
-        let dead_letters = self.options.dead_letters.as_secs_f64();
-        let (now, history, batch) =
-            (self.clock.now(), self.options.history.as_secs_f64(), i64::from(self.options.batch));
-        self.sessions
-            .run(move |session| {
-                Box::pin(async move {
-                    sqlx::query(FORGET_EVENTS)
-                        .bind(now)
-                        .bind(history)
-                        .bind(batch)
-                        .bind(dead_letters)
-                        .execute(session)
-                        .await
-                        .map(|done| done.rows_affected())
-                })
-            })
-            .await
+        self.forget(FORGET_EVENTS).await
     }
 
     /// Forgets messages, with their feedback and attempts, that no event has named for as long as the history is kept.
@@ -133,23 +117,7 @@ impl Upkeep {
     /// # Errors
     /// Where Postgres does not answer.
     pub async fn forget_messages(&self) -> Result<u64, StoreError> {
-        let dead_letters = self.options.dead_letters.as_secs_f64();
-        let (now, history, batch) =
-            (self.clock.now(), self.options.history.as_secs_f64(), i64::from(self.options.batch));
-        self.sessions
-            .run(move |session| {
-                Box::pin(async move {
-                    sqlx::query(FORGET_MESSAGES)
-                        .bind(now)
-                        .bind(history)
-                        .bind(batch)
-                        .bind(dead_letters)
-                        .execute(session)
-                        .await
-                        .map(|done| done.rows_affected())
-                })
-            })
-            .await
+        self.forget(FORGET_MESSAGES).await
     }
 
     /// Forgets actions that nothing refers to any more. The row is only what others queue for, and is made anew at need.
@@ -174,6 +142,26 @@ impl Upkeep {
             self.options.history,
         )
         .await
+    }
+
+    async fn forget(&self, statement: &'static str) -> Result<u64, StoreError> {
+        let dead_letters = self.options.dead_letters.as_secs_f64();
+        let (now, history, batch) =
+            (self.clock.now(), self.options.history.as_secs_f64(), i64::from(self.options.batch));
+        self.sessions
+            .run(move |session| {
+                Box::pin(async move {
+                    sqlx::query(statement)
+                        .bind(now)
+                        .bind(history)
+                        .bind(batch)
+                        .bind(dead_letters)
+                        .execute(session)
+                        .await
+                        .map(|done| done.rows_affected())
+                })
+            })
+            .await
     }
 
     async fn step(&self, statement: &'static str, age: Duration) -> Result<u64, StoreError> {

@@ -98,6 +98,8 @@ mod tests {
             claimed(&lane, 4, 1);
             pool("intake", 3, 5);
             loop_failed("settler");
+            db_durability("local");
+            db_durability("standby");
         });
         for line in [
             "confirmd_events_accepted_total{outcome=\"pending\"} 1",
@@ -109,6 +111,8 @@ mod tests {
             "confirmd_claimed_total{lane=\"main\"} 4",
             "confirmd_pool_connections{pool=\"intake\",state=\"in_use\"} 3",
             "confirmd_loop_failures_total{loop=\"settler\"} 1",
+            "confirmd_db_durability{mode=\"local\"} 0",
+            "confirmd_db_durability{mode=\"standby\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }

@@ -7,6 +7,18 @@ use metrics::{counter, gauge, histogram};
 use super::names::*;
 use crate::domain::{Class, DeadReason, EventState, LaneName};
 
+/// A request was answered. `route` is the template of its path, never the path.
+pub fn answered(route: &str, method: &'static str, status: u16, took: Duration) {
+    let (route, status) = (route.to_owned(), status.to_string());
+    counter!(HTTP_REQUESTS_TOTAL, "route" => route.clone(), "method" => method, "status" => status).increment(1);
+    histogram!(HTTP_REQUEST_SECONDS, "route" => route).record(took);
+}
+
+/// One connection too many was closed.
+pub fn connection_refused() {
+    counter!(HTTP_CONNECTIONS_REFUSED_TOTAL).increment(1);
+}
+
 /// An event was taken for the first time.
 pub fn accepted(state: EventState) {
     counter!(EVENTS_ACCEPTED_TOTAL, "outcome" => state.as_str()).increment(1);
@@ -137,9 +149,9 @@ pub fn db_up(up: bool) {
     gauge!(DB_UP).set(u32::from(up));
 }
 
-/// What a commit survives: `local` this server, `sync` a standby too.
+/// What a commit survives: nothing for certain (`none`), a crash of this server (`local`), its loss (`standby`).
 pub fn db_durability(mode: &'static str) {
-    for known in ["local", "sync"] {
+    for known in ["none", "local", "standby"] {
         gauge!(DB_DURABILITY, "mode" => known).set(u32::from(known == mode));
     }
 }

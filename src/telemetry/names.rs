@@ -109,7 +109,7 @@ metrics! {
     Gauge POOL_CONNECTIONS = "confirmd_pool_connections";
     /// 1 while Postgres answers.
     Gauge DB_UP = "confirmd_db_up";
-    /// 1 for what a commit survives {mode: local, sync}.
+    /// 1 for what a commit survives {mode: none, local, standby}.
     Gauge DB_DURABILITY = "confirmd_db_durability";
     /// Events or feedback that the conservation law misses: always 0.
     Gauge CONSERVATION_DRIFT = "confirmd_conservation_drift";

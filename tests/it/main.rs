@@ -5,6 +5,7 @@
 mod harness; // what stories start from
 
 mod accepted_is_never_lost; // promises 1 and 2
+mod as_twilio_shows_it; // the one request that Twilio hears
 mod databases; // a database of its own for each test
 mod embedded; // a Postgres of our own
 mod saying_it_twice; // promise 4
@@ -14,5 +15,6 @@ mod stopping_and_starting; // promises 1, 2 and 3, for whole processes
 mod the_command_line; // what operators type, and what they are told
 mod the_map; // a room speaks only of the rooms beside its name
 mod the_schema; // migrations, words of tomorrow, plans, sessions
+mod the_interface; // what callers and operators see over HTTP
 mod twilios_trouble; // promises 3, 5 and 6
 mod what_is_kept; // promise 2, over the years

@@ -284,10 +284,7 @@ async fn a_year_late_is_not_too_late() {
 #[tokio::test]
 async fn a_worker_that_dies_leaves_its_feedback_to_the_next_and_is_fenced() {
     let mut world = World::new().await;
-    world.store.operator.pause(&account(1), "so that nothing is handed over").await.unwrap();
-    world.drain().await;
-    world.owes("login", 1).await;
-    world.store.operator.resume(&account(1)).await.unwrap();
+    world.owes_in_the_queue("login", 1).await;
 
     let claimed = world.store.outbox.claim(&account(1), Wanted::up_to(10)).await.unwrap();
     let [lost] = <[_; 1]>::try_from(claimed.leases).unwrap();
@@ -309,10 +306,7 @@ async fn a_worker_that_dies_leaves_its_feedback_to_the_next_and_is_fenced() {
 #[tokio::test]
 async fn the_failure_of_a_lost_lease_changes_nothing_while_the_next_one_holds() {
     let mut world = World::new().await;
-    world.store.operator.pause(&account(1), "so that nothing is handed over").await.unwrap();
-    world.drain().await;
-    world.owes("login", 1).await;
-    world.store.operator.resume(&account(1)).await.unwrap();
+    world.owes_in_the_queue("login", 1).await;
     let [lost] = claim_one(&world).await;
     world.travel(MINUTE);
     let [held] = claim_one(&world).await;
@@ -332,10 +326,7 @@ async fn claim_one(world: &World) -> [confirmd::store::Lease; 1] {
 #[tokio::test]
 async fn a_late_success_is_the_truth_whoever_brings_it() {
     let mut world = World::new().await;
-    world.store.operator.pause(&account(1), "so that nothing is handed over").await.unwrap();
-    world.drain().await;
-    world.owes("login", 1).await;
-    world.store.operator.resume(&account(1)).await.unwrap();
+    world.owes_in_the_queue("login", 1).await;
     let claimed = world.store.outbox.claim(&account(1), Wanted::up_to(10)).await.unwrap();
     let [slow] = <[_; 1]>::try_from(claimed.leases).unwrap();
     world.travel(MINUTE);
@@ -352,10 +343,7 @@ async fn a_late_success_is_the_truth_whoever_brings_it() {
 #[tokio::test]
 async fn a_feedback_that_kills_its_worker_again_and_again_is_poison() {
     let mut world = World::new().await;
-    world.store.operator.pause(&account(1), "so that nothing is handed over").await.unwrap();
-    world.drain().await;
-    world.owes("login", 1).await;
-    world.store.operator.resume(&account(1)).await.unwrap();
+    world.owes_in_the_queue("login", 1).await;
     for _ in 0..5 {
         let claimed = world.store.outbox.claim(&account(1), Wanted::up_to(10)).await.unwrap();
         assert_eq!(claimed.leases.len(), 1);
@@ -371,10 +359,7 @@ async fn a_feedback_that_kills_its_worker_again_and_again_is_poison() {
 #[tokio::test]
 async fn a_lease_that_is_given_back_costs_nothing() {
     let mut world = World::new().await;
-    world.store.operator.pause(&account(1), "so that nothing is handed over").await.unwrap();
-    world.drain().await;
-    world.owes("login", 1).await;
-    world.store.operator.resume(&account(1)).await.unwrap();
+    world.owes_in_the_queue("login", 1).await;
     let claimed = world.store.outbox.claim(&account(1), Wanted::up_to(10)).await.unwrap();
     world.store.outbox.give_back(claimed.leases).await.unwrap();
     assert_eq!(world.feedback(1).await, "pending@0");

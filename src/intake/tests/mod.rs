@@ -17,9 +17,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
-use super::{
-    CallerOptions, IntakeOptions, Readiness, Scope, operations_router, problem::PROBLEM_JSON, router, within_edge,
-};
+use super::{CallerOptions, IntakeOptions, Readiness, operations_router, problem::PROBLEM_JSON, router, within_edge};
+use crate::domain::Scope;
 use crate::store::{
     Clock, InboxOptions, OutboxOptions, SessionOptions, Store, StoreOptions, UpkeepOptions, connect_options,
 };

@@ -3,7 +3,8 @@
 use axum::{body::Body, http::Request};
 
 use super::{app, ask, json_to};
-use crate::intake::{Scope, openapi};
+use crate::domain::Scope;
+use crate::intake::openapi;
 
 /// Every route of the document: its method, a path that fits it, and the scope that it needs.
 fn documented() -> Vec<(String, String, Option<String>)> {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::world::sid;
+use super::world::{account, sid};
 
 /// Longest that any answer may take. Reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,7 +51,8 @@ impl Caller {
 
     /// Tells that an action's message is the one with this number.
     pub(crate) async fn register(&self, action: &str, number: u32) -> Result<Answer, Unanswered> {
-        self.post("/v1/messages", &json!({"action_id": action, "message_sid": sid(number)})).await
+        let mapping = json!({"action_id": action, "message_sid": sid(number), "account_sid": account(1)});
+        self.post("/v1/messages", &mapping).await
     }
 
     /// Tells that the user completed an action.

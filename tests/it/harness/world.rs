@@ -68,7 +68,7 @@ pub(crate) struct World {
     pub(crate) delivery: Delivery,
     pub(crate) clock: Clock,
     pub(crate) database: TestDatabase,
-    setting: Setting,
+    pub(crate) setting: Setting,
     _writers: JoinSet<()>,
 }
 
@@ -175,6 +175,14 @@ impl World {
     pub(crate) async fn owes(&self, name: &str, number: u32) {
         self.register(name, number).await;
         self.complete(&format!("event-of-{name}"), name).await;
+    }
+
+    /// The same, claimable by anyone: nothing was handed over to a lane.
+    pub(crate) async fn owes_in_the_queue(&mut self, name: &str, number: u32) {
+        self.store.operator.pause(&account(1), "so that nothing is handed over").await.unwrap();
+        self.drain().await;
+        self.owes(name, number).await;
+        self.store.operator.resume(&account(1)).await.unwrap();
     }
 
     /// Where an event stands, in a word.
