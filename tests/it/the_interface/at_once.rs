@@ -91,8 +91,11 @@ async fn what_does_not_fit_the_queue_is_refused_at_once_and_can_be_said_again() 
     let event = |name: &str, number: usize| completed(&format!("{name}-{number}"), &format!("action-{name}-{number}"));
 
     let mut posts = JoinSet::new();
-    (0..4).for_each(|number| post(&mut posts, &service, event("written", number)));
-    gate.holds(4).await;
+    for number in 0..4_u8 {
+        // One by one: all at once, they would not fit the queue themselves.
+        post(&mut posts, &service, event("written", number.into()));
+        gate.holds(i64::from(number) + 1).await;
+    }
     // Every writer stands there now. Two more fit the queue; whoever else comes is answered while they all wait.
     (0..10).for_each(|number| post(&mut posts, &service, event("more", number)));
     for _ in 0..8 {
