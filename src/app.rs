@@ -98,7 +98,9 @@ impl App {
         let mut delivering = JoinSet::new();
         if let Some(delivery) = delivery {
             let until_the_end = server.drain_deadline - server.drain_delay - for_intake;
-            delivering.spawn(delivery.run(stop_delivery.clone(), until_the_end.saturating_sub(Duration::from_secs(1))));
+            let grace = until_the_end.saturating_sub(Duration::from_secs(1));
+            let (stop, readiness) = (stop_delivery.clone(), readiness.clone());
+            delivering.spawn(delivery.run(stop, grace, move |what| readiness.fail(what)));
         }
 
         tokio::select! {

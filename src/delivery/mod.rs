@@ -60,17 +60,29 @@ impl Delivery {
         Self { lanes, doors, settler }
     }
 
-    /// Delivers until told to stop; then finishes what is in flight, within `grace`, and settles it.
-    pub async fn run(self, stop: CancellationToken, grace: Duration) {
+    /// Delivers until told to stop; then finishes what is in flight, within `grace`, and settles it. `died` is told of a
+    /// part that ended by itself, while the others go on.
+    pub async fn run(self, stop: CancellationToken, grace: Duration, died: impl Fn(&'static str)) {
         let mut lanes = JoinSet::new();
         for lane in self.lanes {
             let stop = stop.clone();
             lanes.spawn(lane.run(stop, grace));
         }
-        // What is in flight gets most of the grace; the rest is for settling it.
-        while let Some(ended) = lanes.join_next().await {
-            if let Err(panic) = ended {
-                tracing::error!(%panic, "A lane has ended by itself; its leases will expire");
+        let mut settles = true;
+        loop {
+            tokio::select! {
+                ended = lanes.join_next() => match ended {
+                    None => break,
+                    Some(Ok(())) => {}
+                    Some(Err(panic)) => {
+                        tracing::error!(%panic, "A lane has ended by itself; its leases will expire");
+                        died("a lane ended");
+                    }
+                },
+                () = self.settler.ended(), if settles => {
+                    settles = false;
+                    died("the settler ended");
+                }
             }
         }
         let deadline = Instant::now() + grace.max(Duration::from_secs(1));

@@ -54,6 +54,11 @@ impl Settler {
         }
     }
 
+    /// Waits until nobody settles any more, which nobody asked for.
+    pub(super) async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
     /// Settles what is left, and ends.
     pub async fn finish(self) {
         self.quiet().await;
@@ -116,5 +121,21 @@ fn tell(settlement: &Settlement, settled: &HashMap<MessageSid, Settled>) {
             telemetry::fenced();
             tracing::warn!(%message_sid, number, class, "Settled too late; the newer claim decides");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_settler_that_has_died_is_noticed() {
+        let (queue, waiting) = mpsc::channel(1);
+        let worker = tokio::spawn(async move {
+            let _held = waiting;
+            panic!("as if settling had a bug");
+        });
+        let settler = Settler { queue, unsettled: watch::Sender::new(0), worker: Arc::new(Mutex::new(Some(worker))) };
+        tokio::time::timeout(Duration::from_secs(10), settler.ended()).await.expect("it is noticed at once");
     }
 }
