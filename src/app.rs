@@ -21,6 +21,7 @@ use crate::operate::housekeeping::{Housekeeper, HousekeepingOptions};
 use crate::store::{
     Clock, InboxOptions, OutboxOptions, SessionOptions, Store, StoreOptions, UpkeepOptions, connect_options,
 };
+use crate::telemetry;
 use crate::twilio::{Account, Credential, Twilio, TwilioOptions};
 
 /// A process of confirmd that is ready to run: everything is bound, and nothing moves yet.
@@ -38,6 +39,9 @@ impl App {
     /// # Errors
     /// Where the database cannot be used or an address not be bound; the text says which.
     pub async fn new(config: Config, role: Role, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+        let lanes: Vec<_> = config.accounts.iter().map(|account| account.name.clone()).collect();
+        let callers: Vec<_> = config.callers.iter().map(|caller| caller.name.clone()).collect();
+        telemetry::count_from_zero(&lanes, &callers);
         let store = store(&config, Clock::default())?;
         let delivery = if role.delivers() { Some(delivery(&config, &store)?) } else { None };
         let readiness = Readiness::new(store.ledger.clone());

@@ -94,6 +94,7 @@ impl Governor {
 
     /// The account refused the credential that an attempt started with.
     pub(super) fn refused(&self, start: Start) -> AccountFault {
+        telemetry::credential_refused(&self.name, start.credential);
         let mut learnt = self.learnt();
         let credential = &mut learnt.credential;
         if start.credential != credential.in_use {
@@ -142,6 +143,7 @@ impl Governor {
 
     fn move_door(&self, learnt: &Learnt) {
         self.door.set_open(learnt.breaker.is_closed() && !learnt.paused);
+        telemetry::lane_breaker_open(&self.name, !learnt.breaker.is_closed());
     }
 }
 

@@ -210,6 +210,7 @@ impl Lane {
             }
             match self.step().await {
                 Ok(step) => {
+                    telemetry::loop_stepped("lane");
                     failures = 0;
                     more = matches!(step, Step::Worked { more: true, .. });
                     next_poll = Instant::now() + jittered(self.options.poll_interval);

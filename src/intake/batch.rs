@@ -12,7 +12,7 @@ use super::{
     auth::Caller,
     document::{Document, LARGE, SMALL, parse},
     event_body::EventBody,
-    events::settled,
+    events::{settled, told},
     fault::Faults,
     field::Field,
     items::Items,
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     domain::{Event, EventId, EventState, MessageSid},
     store::{Accepted, NotTaken},
+    telemetry,
 };
 
 pub(super) const PATH: &str = "/v1/events/batch";
@@ -95,6 +96,7 @@ pub(super) async fn take(
         })
         .collect();
     let answers = if events.is_empty() { Vec::new() } else { intake.inbox.accept_all(events).await };
+    answers.iter().for_each(|accepted| telemetry::told(caller.name(), told(accepted)));
     let mut answers = answers.into_iter();
     let results = parsed.into_iter().map(|item| answer(item, &mut answers)).collect();
     Ok(Json(BatchAnswer { results }))

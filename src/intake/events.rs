@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{
     domain::{EventId, EventState, MessageSid},
-    store::{Acceptance, Accepted},
+    store::{Acceptance, Accepted, NotTaken},
+    telemetry::{self, EventAnswer},
 };
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -77,13 +78,26 @@ pub(super) async fn take(
         .and_then(|body| body.parse(header, caller.namespace(), &intake.accounts, &mut faults));
     let event = faults.or(parsed)?;
     let event_id = event.key.event_id.clone();
-    let (Acceptance { state, message_sids }, replayed) = settled(intake.inbox.accept(event).await?)?;
+    let accepted = intake.inbox.accept(event).await;
+    telemetry::told(caller.name(), told(&accepted));
+    let (Acceptance { state, message_sids }, replayed) = settled(accepted?)?;
     let taken = Json(EventTaken { event_id, state: state.as_str(), message_sids });
     let mut response = (StatusCode::ACCEPTED, taken).into_response();
     if replayed {
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// What the caller is answered, as metrics have it.
+pub(super) const fn told(accepted: &Result<Accepted, NotTaken>) -> EventAnswer {
+    match accepted {
+        Ok(Accepted::Taken(_)) => EventAnswer::Taken,
+        Ok(Accepted::Replayed(_)) => EventAnswer::Replayed,
+        Ok(Accepted::Mismatch) => EventAnswer::Mismatch,
+        Ok(Accepted::Conflict) => EventAnswer::Conflict,
+        Err(_) => EventAnswer::NotTaken,
+    }
 }
 
 /// The answer of the store, and whether it was given before.

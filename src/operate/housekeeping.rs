@@ -60,9 +60,12 @@ impl Housekeeper {
                 next_tidy = Instant::now() + self.options.tidy_every.mul_f64(0.8 + 0.4 * rand::random::<f64>());
                 done = self.tidy().await;
             }
-            if let Err(error) = done {
-                telemetry::loop_failed("housekeeping");
-                tracing::warn!(%error, "Could not keep house; trying again after a pause");
+            match done {
+                Ok(()) => telemetry::loop_stepped("housekeeping"),
+                Err(error) => {
+                    telemetry::loop_failed("housekeeping");
+                    tracing::warn!(%error, "Could not keep house; trying again after a pause");
+                }
             }
             let pause = tokio::time::sleep(self.options.measure_every);
             if stop.run_until_cancelled(pause).await.is_none() {
@@ -85,11 +88,15 @@ impl Housekeeper {
             telemetry::backlog(&lane, pending, oldest_due);
         }
         telemetry::parked(kept.parked, kept.oldest_parked);
+        telemetry::replicas(kept.replicas);
         let mut dead: BTreeMap<String, u64> =
             LetterReason::ALL.into_iter().map(|reason| (reason.as_str().to_owned(), 0)).collect();
         dead.extend(kept.dead);
         dead.insert(LetterReason::Expired.as_str().to_owned(), kept.expired);
         dead.into_iter().for_each(|(reason, letters)| telemetry::dead_letters(reason, letters));
+        if let Some(oldest) = self.store.upkeep.oldest_snapshot().await? {
+            telemetry::db_oldest_xmin(oldest.age, oldest.transactions);
+        }
         Ok(())
     }
 

@@ -144,6 +144,8 @@ pub(super) struct Outcome {
     pub(super) leases: Vec<super::Lease>,
     /// Parked events that this batch resolved.
     pub(super) unparked: u64,
+    /// Messages that are owed since this batch.
+    pub(super) owed: u64,
 }
 
 /// Answers everybody who waits, in the order they came: the first of several equal ones is the one that was taken.
@@ -209,6 +211,7 @@ fn accepted(told: &Event, events: &mut HashMap<EventKey, StoredEvent>) -> Accept
 
 /// Tells everybody who waits that nothing was taken.
 pub(super) fn refuse(commands: Vec<Command>, because: NotTaken) {
+    telemetry::not_taken(commands.len(), because.as_str());
     for command in commands {
         match command {
             Command::Register(_, waiter) => drop(waiter.send(Err(because)).is_err()),

@@ -88,6 +88,11 @@ impl Inbox {
 
     /// All of them or none: half a batch in the queue would take the other callers' room for nothing.
     fn hand_in(&self, commands: Vec<Command>) -> Result<(), NotTaken> {
+        let count = commands.len();
+        self.try_hand_in(commands).inspect_err(|because| telemetry::not_taken(count, because.as_str()))
+    }
+
+    fn try_hand_in(&self, commands: Vec<Command>) -> Result<(), NotTaken> {
         if self.closing.is_cancelled() {
             return Err(NotTaken::Unavailable);
         }
@@ -185,6 +190,7 @@ impl Writer {
                 let leases = std::mem::take(&mut outcome.leases);
                 telemetry::handed_off(leases.len());
                 telemetry::unparked(outcome.unparked);
+                telemetry::owed(outcome.owed);
                 reservation.hand_over(leases);
                 answer(commands, outcome);
             }

@@ -40,7 +40,7 @@ pub use open::{Durability, Store, StoreOptions, migrate, pending_migrations};
 pub use operator::Operator;
 pub use outbox::{Claimed, Outbox, OutboxOptions, Wanted};
 pub use session::{SessionOptions, connect_options};
-pub use upkeep::{Backlog, Kept, Upkeep, UpkeepOptions};
+pub use upkeep::{Backlog, Kept, OldestSnapshot, Upkeep, UpkeepOptions};
 pub use view::*;
 
 use crate::domain::{EventState, FeedbackState, MessageSid};
@@ -83,6 +83,16 @@ pub enum NotTaken {
     QueueFull,
     #[error("Postgres did not take it in time")]
     Unavailable,
+}
+
+impl NotTaken {
+    /// As metrics have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 /// Why a unit of work did not happen.

@@ -130,6 +130,7 @@ pub(super) async fn owe(
     .bind(terms.clock.now())
     .fetch_all(session)
     .await?;
+    outcome.owed += owed.len() as u64;
     for (message_sid, account_sid, age, token) in owed {
         let message_sid: MessageSid = parsed(message_sid)?;
         if let Some(stored) = outcome.messages.get_mut(&message_sid) {

@@ -32,7 +32,20 @@ pub struct Kept {
     pub expired: u64,
     /// Dead letters by reason.
     pub dead: Vec<(String, u64)>,
+    /// Replicas that have told lately how their lanes stand.
+    pub replicas: u64,
 }
+
+/// The oldest transaction that keeps Postgres from tidying up, whosever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldestSnapshot {
+    pub age: Duration,
+    /// Transactions that began since; here replication slots and standbys count, too.
+    pub transactions: u64,
+}
+
+/// A replica that has not told for longer is away. They tell every few seconds.
+const REPORTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// What one lane owes.
 #[derive(Clone, Debug, PartialEq)]
@@ -183,7 +196,7 @@ impl Upkeep {
     pub async fn measure(&self) -> Result<Kept, StoreError> {
         let now = self.clock.now();
         type Lane = (String, i64, Option<f64>);
-        type Parked = (i64, Option<f64>, i64);
+        type Parked = (i64, Option<f64>, i64, i64);
         let (lanes, parked, dead): (Vec<Lane>, Parked, Vec<(String, i64)>) = self
             .sessions
             .run(move |session| {
@@ -202,9 +215,12 @@ impl Upkeep {
                         "-- Upkeep::measure, what waits
                         select (select count(*) from parked),
                                (select extract(epoch from coalesce($1, clock_timestamp()) - min(parked_at))::float8 from parked),
-                               (select count(*) from expired)",
+                               (select count(*) from expired),
+                               (select count(distinct replica) from lane_report
+                                where reported_at > coalesce($1, clock_timestamp()) - make_interval(secs => $2))",
                     )
                     .bind(now)
+                    .bind(REPORTS_WITHIN.as_secs_f64())
                     .fetch_one(&mut *session)
                     .await?;
                     let dead = sqlx::query_as(
@@ -227,7 +243,38 @@ impl Upkeep {
             oldest_parked: secs(parked.1),
             expired: count(parked.2),
             dead: column(dead, |(reason, number)| (reason, count(number))),
+            replicas: count(parked.3),
         })
+    }
+
+    /// Looks for what keeps Postgres from tidying up; none where the server does not tell.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn oldest_snapshot(&self) -> Result<Option<OldestSnapshot>, StoreError> {
+        let asked = self
+            .sessions
+            .run(|session| {
+                Box::pin(async move {
+                    sqlx::query_as(
+                        "-- Upkeep::oldest_snapshot
+                        select age_seconds, age_transactions from oldest_snapshot()",
+                    )
+                    .fetch_one(session)
+                    .await
+                })
+            })
+            .await;
+        let (age, transactions): (f64, i64) = match asked {
+            // Not every system that speaks Postgres's protocol has the views that it looks into.
+            Err(StoreError::Postgres(sqlx::Error::Database(refused))) => {
+                tracing::debug!(error = %refused, "Could not see the oldest transaction");
+                return Ok(None);
+            }
+            asked => asked?,
+        };
+        let age = Duration::try_from_secs_f64(age).unwrap_or_default();
+        Ok(Some(OldestSnapshot { age, transactions: count(transactions) }))
     }
 }
 

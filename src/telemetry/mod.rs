@@ -109,7 +109,7 @@ mod tests {
             "confirmd_given_up_total{reason=\"gave_up\"} 1",
             "confirmd_given_up_total{reason=\"poison\"} 1",
             "confirmd_claimed_total{lane=\"main\"} 4",
-            "confirmd_pool_connections{pool=\"intake\",state=\"in_use\"} 3",
+            "db_client_connection_count{db_client_connection_pool_name=\"intake\",db_client_connection_state=\"used\"} 3",
             "confirmd_loop_failures_total{loop=\"settler\"} 1",
             "confirmd_db_durability{mode=\"local\"} 0",
             "confirmd_db_durability{mode=\"standby\"} 1",
@@ -122,7 +122,8 @@ mod tests {
     fn names_keep_to_the_conventions_of_prometheus() {
         for metric in METRICS {
             let name = metric.name;
-            assert!(name.starts_with("confirmd_"), "{name}");
+            let own = name.starts_with("confirmd_");
+            assert!(own || name.starts_with("http_server_") || name.starts_with("db_client_"), "{name}");
             assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}: a counter ends in _total");
             assert!(!name.contains("_ms") && !name.contains("millis"), "{name}: seconds");
             assert!(!metric.help.trim().is_empty(), "{name}");

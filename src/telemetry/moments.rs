@@ -5,18 +5,105 @@ use std::time::Duration;
 use metrics::{counter, gauge, histogram};
 
 use super::names::*;
-use crate::domain::{Class, DeadReason, EventState, LaneName};
+use crate::domain::{CallerName, Class, DeadReason, EventState, LaneName};
+
+const CREDENTIALS: [&str; 2] = ["first", "second"];
+const LOOPS: [&str; 3] = ["housekeeping", "lane", "settler"];
+
+/// What a caller was answered to an event that made sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventAnswer {
+    Taken,
+    Replayed,
+    Mismatch,
+    Conflict,
+    NotTaken,
+}
+
+impl EventAnswer {
+    pub const ALL: [Self; 5] = [Self::Taken, Self::Replayed, Self::Mismatch, Self::Conflict, Self::NotTaken];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Replayed => "replayed",
+            Self::Mismatch => "mismatch",
+            Self::Conflict => "conflict",
+            Self::NotTaken => "not_taken",
+        }
+    }
+}
+
+/// Counters start at 0, and not with what first moves them: Prometheus sees a rise only from one sample to the next, and
+/// the first refused credential or dead letter is the one to be told of.
+pub fn count_from_zero(lanes: &[LaneName], callers: &[CallerName]) {
+    for lane in lanes {
+        for class in Class::ALL {
+            counter!(ATTEMPTS_TOTAL, "lane" => lane.to_string(), "class" => class.as_str()).absolute(0);
+        }
+        for credential in CREDENTIALS {
+            counter!(CREDENTIALS_REFUSED_TOTAL, "lane" => lane.to_string(), "credential" => credential).absolute(0);
+        }
+    }
+    for caller in callers {
+        for answer in EventAnswer::ALL {
+            counter!(CALLER_EVENTS_TOTAL, "caller" => caller.to_string(), "answer" => answer.as_str()).absolute(0);
+        }
+    }
+    for reason in DeadReason::ALL {
+        counter!(GIVEN_UP_TOTAL, "reason" => reason.as_str()).absolute(0);
+    }
+    for because in ["queue_full", "unavailable"] {
+        counter!(NOT_TAKEN_TOTAL, "because" => because).absolute(0);
+    }
+    for state in [EventState::Pending, EventState::Parked, EventState::Confirmed, EventState::Dead] {
+        counter!(EVENTS_ACCEPTED_TOTAL, "outcome" => state.as_str()).absolute(0);
+    }
+    for outcome in ["committed", "failed"] {
+        counter!(COMMITS_TOTAL, "outcome" => outcome).absolute(0);
+    }
+    for name in LOOPS {
+        counter!(LOOP_FAILURES_TOTAL, "loop" => name).absolute(0);
+    }
+    for name in [
+        HTTP_CONNECTIONS_REFUSED_TOTAL,
+        EVENTS_REPLAYED_TOTAL,
+        EVENTS_PARKED_TOTAL,
+        EVENTS_UNPARKED_TOTAL,
+        EVENTS_EXPIRED_TOTAL,
+        OWED_TOTAL,
+        HANDED_OFF_TOTAL,
+        CONFIRMED_TOTAL,
+        LATE_SUCCESSES_TOTAL,
+        SETTLES_FENCED_TOTAL,
+    ] {
+        counter!(name).absolute(0);
+    }
+}
 
 /// A request was answered. `route` is the template of its path, never the path.
 pub fn answered(route: &str, method: &'static str, status: u16, took: Duration) {
-    let (route, status) = (route.to_owned(), status.to_string());
-    counter!(HTTP_REQUESTS_TOTAL, "route" => route.clone(), "method" => method, "status" => status).increment(1);
-    histogram!(HTTP_REQUEST_SECONDS, "route" => route).record(took);
+    let labels = [
+        ("http_route", route.to_owned()),
+        ("http_request_method", method.to_owned()),
+        ("http_response_status_code", status.to_string()),
+    ];
+    histogram!(HTTP_SERVER_REQUEST_SECONDS, &labels).record(took);
 }
 
 /// One connection too many was closed.
 pub fn connection_refused() {
     counter!(HTTP_CONNECTIONS_REFUSED_TOTAL).increment(1);
+}
+
+/// What a caller was answered to an event.
+pub fn told(caller: &CallerName, answer: EventAnswer) {
+    counter!(CALLER_EVENTS_TOTAL, "caller" => caller.to_string(), "answer" => answer.as_str()).increment(1);
+}
+
+/// Commands were refused: the queue was full, or Postgres did not take them.
+pub fn not_taken(commands: usize, because: &'static str) {
+    counter!(NOT_TAKEN_TOTAL, "because" => because).increment(commands as u64);
 }
 
 /// An event was taken for the first time.
@@ -59,6 +146,11 @@ pub fn committed(commands: usize, took: Duration, took_place: bool) {
     histogram!(COMMIT_SECONDS).record(took);
 }
 
+/// Messages are owed to Twilio from now on.
+pub fn owed(messages: u64) {
+    counter!(OWED_TOTAL).increment(messages);
+}
+
 /// Feedback went to its lane in memory.
 pub fn handed_off(feedback: usize) {
     counter!(HANDED_OFF_TOTAL).increment(feedback as u64);
@@ -79,6 +171,12 @@ pub fn attempted(lane: &LaneName, class: Class, took: Duration) {
     histogram!(ATTEMPT_SECONDS, "lane" => lane.to_string()).record(took);
 }
 
+/// Twilio refused the credential with this number, from 0.
+pub fn credential_refused(lane: &LaneName, credential: usize) {
+    let credential = CREDENTIALS[credential.min(1)];
+    counter!(CREDENTIALS_REFUSED_TOTAL, "lane" => lane.to_string(), "credential" => credential).increment(1);
+}
+
 /// So many requests are under way now.
 pub fn in_flight(lane: &LaneName, requests: usize) {
     gauge!(IN_FLIGHT, "lane" => lane.to_string()).set(requests as f64);
@@ -91,6 +189,15 @@ pub fn lane_limit(lane: &LaneName, requests: u32) {
 
 pub fn lane_paused(lane: &LaneName, paused: bool) {
     gauge!(LANE_PAUSED, "lane" => lane.to_string()).set(u32::from(paused));
+}
+
+pub fn lane_breaker_open(lane: &LaneName, open: bool) {
+    gauge!(LANE_BREAKER_OPEN, "lane" => lane.to_string()).set(u32::from(open));
+}
+
+/// So many replicas have said lately how their lanes stand.
+pub fn replicas(reporting: u64) {
+    gauge!(REPLICAS).set(reporting as f64);
 }
 
 /// What is owed, and how long the oldest that is due has been due.
@@ -141,12 +248,20 @@ pub fn fenced() {
 }
 
 pub fn pool(pool: &'static str, in_use: u32, idle: u32) {
-    gauge!(POOL_CONNECTIONS, "pool" => pool, "state" => "in_use").set(in_use);
-    gauge!(POOL_CONNECTIONS, "pool" => pool, "state" => "idle").set(idle);
+    for (state, connections) in [("used", in_use), ("idle", idle)] {
+        let labels = [("db_client_connection_pool_name", pool), ("db_client_connection_state", state)];
+        gauge!(POOL_CONNECTIONS, &labels).set(connections);
+    }
 }
 
 pub fn db_up(up: bool) {
     gauge!(DB_UP).set(u32::from(up));
+}
+
+/// The oldest transaction that keeps Postgres from tidying up: its age, and how many began since.
+pub fn db_oldest_xmin(age: Duration, transactions: u64) {
+    gauge!(DB_OLDEST_XMIN_SECONDS).set(age);
+    gauge!(DB_OLDEST_XMIN_TRANSACTIONS).set(transactions as f64);
 }
 
 /// What a commit survives: nothing for certain (`none`), a crash of this server (`local`), its loss (`standby`).
@@ -159,6 +274,11 @@ pub fn db_durability(mode: &'static str) {
 /// The conservation law misses so many.
 pub fn drift(missing: u64) {
     gauge!(CONSERVATION_DRIFT).set(missing as f64);
+}
+
+/// A step of a loop ended well.
+pub fn loop_stepped(name: &'static str) {
+    counter!(LOOP_STEPS_TOTAL, "loop" => name).increment(1);
 }
 
 /// A step of a loop failed; the loop goes on.

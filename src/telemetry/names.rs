@@ -20,12 +20,24 @@ pub enum Kind {
     Histogram,
 }
 
+impl Kind {
+    /// The word that Prometheus has for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
 macro_rules! metrics {
-    ($(#[doc = $help:literal] $kind:ident $constant:ident = $name:literal;)*) => {
-        $(#[doc = $help] pub const $constant: &str = $name;)*
+    ($($(#[doc = $help:literal])+ $kind:ident $constant:ident = $name:literal;)*) => {
+        $($(#[doc = $help])+ pub const $constant: &str = $name;)*
 
         /// All of them.
-        pub const METRICS: &[Metric] = &[$(Metric { name: $name, kind: Kind::$kind, help: $help }),*];
+        pub const METRICS: &[Metric] =
+            &[$(Metric { name: $name, kind: Kind::$kind, help: concat!($($help),+) }),*];
     };
 }
 
@@ -33,12 +45,17 @@ metrics! {
     /// Which version runs: always 1 {version}.
     Gauge BUILD_INFO = "confirmd_build_info";
 
-    /// HTTP requests answered {route, method, status}.
-    Counter HTTP_REQUESTS_TOTAL = "confirmd_http_requests_total";
-    /// From a request's head to its answer {route}.
-    Histogram HTTP_REQUEST_SECONDS = "confirmd_http_request_seconds";
+    /// From a request's head to its answer, as OpenTelemetry names it {http_route, http_request_method,
+    /// http_response_status_code}.
+    Histogram HTTP_SERVER_REQUEST_SECONDS = "http_server_request_duration_seconds";
     /// Connections closed at once because too many were open.
     Counter HTTP_CONNECTIONS_REFUSED_TOTAL = "confirmd_http_connections_refused_total";
+
+    /// Events by who told us, and what they were answered {caller, answer: taken, replayed, mismatch, conflict,
+    /// not_taken}.
+    Counter CALLER_EVENTS_TOTAL = "confirmd_caller_events_total";
+    /// Events and mappings that were refused, to be sent again {because: queue_full, unavailable}.
+    Counter NOT_TAKEN_TOTAL = "confirmd_not_taken_total";
 
     /// Events taken for the first time {outcome: pending, parked, confirmed, dead}.
     Counter EVENTS_ACCEPTED_TOTAL = "confirmd_events_accepted_total";
@@ -53,6 +70,8 @@ metrics! {
     /// Messages mapped to an action {outcome: created, known, conflict}.
     Counter MESSAGES_REGISTERED_TOTAL = "confirmd_messages_registered_total";
 
+    /// Messages whose feedback is owed to Twilio from then on.
+    Counter OWED_TOTAL = "confirmd_owed_total";
     /// Events and mappings that wait for the writers.
     Gauge QUEUE_WAITING = "confirmd_queue_waiting";
     /// One group commit, from taking a batch to Postgres's answer.
@@ -72,12 +91,18 @@ metrics! {
     Counter ATTEMPTS_TOTAL = "confirmd_attempts_total";
     /// One request to Twilio, from connecting to the last byte {lane}.
     Histogram ATTEMPT_SECONDS = "confirmd_attempt_seconds";
+    /// Answers of Twilio's that refused a credential {lane, credential: first, second}.
+    Counter CREDENTIALS_REFUSED_TOTAL = "confirmd_credentials_refused_total";
     /// Requests to Twilio under way {lane}.
     Gauge IN_FLIGHT = "confirmd_in_flight";
     /// Requests that may be under way at once, as the lane has learnt {lane}.
     Gauge LANE_LIMIT = "confirmd_lane_limit";
     /// 1 while the lane is paused {lane}.
     Gauge LANE_PAUSED = "confirmd_lane_paused";
+    /// 1 while the lane is left alone but for probes, because requests failed in a row {lane}.
+    Gauge LANE_BREAKER_OPEN = "confirmd_lane_breaker_open";
+    /// Replicas that deliver, and have said so in the last 30 s: the same number in each of them.
+    Gauge REPLICAS = "confirmd_replicas";
 
     /// Feedback that is owed to Twilio {lane}.
     Gauge BACKLOG = "confirmd_backlog";
@@ -102,19 +127,50 @@ metrics! {
     Counter LATE_SUCCESSES_TOTAL = "confirmd_late_successes_total";
     /// Feedback that Twilio confirmed.
     Counter CONFIRMED_TOTAL = "confirmd_confirmed_total";
-    /// From taking an event to Twilio's confirmation of it.
+    /// From when feedback was owed (its event taken, its message known) to Twilio's confirmation of it.
     Histogram EVENT_TO_CONFIRMED_SECONDS = "confirmd_event_to_confirmed_seconds";
 
-    /// Connections to Postgres {pool, state: in_use, idle}.
-    Gauge POOL_CONNECTIONS = "confirmd_pool_connections";
+    /// Connections to Postgres, as OpenTelemetry names them {db_client_connection_pool_name,
+    /// db_client_connection_state: used, idle}.
+    Gauge POOL_CONNECTIONS = "db_client_connection_count";
     /// 1 while Postgres answers.
     Gauge DB_UP = "confirmd_db_up";
+    /// Age of the oldest transaction on the server that keeps Postgres from tidying up, whosever it is.
+    Gauge DB_OLDEST_XMIN_SECONDS = "confirmd_db_oldest_xmin_seconds";
+    /// The same in transactions that began since, where also replication slots and standbys count.
+    Gauge DB_OLDEST_XMIN_TRANSACTIONS = "confirmd_db_oldest_xmin_transactions";
     /// 1 for what a commit survives {mode: none, local, standby}.
     Gauge DB_DURABILITY = "confirmd_db_durability";
     /// Events or feedback that the conservation law misses: always 0.
     Gauge CONSERVATION_DRIFT = "confirmd_conservation_drift";
-    /// Steps of a loop that failed and are tried again {loop}.
+    /// Steps of a loop that ended well: while it stands still, so does the loop {loop: housekeeping, lane}.
+    Counter LOOP_STEPS_TOTAL = "confirmd_loop_steps_total";
+    /// Steps of a loop that failed and are tried again {loop: housekeeping, lane, settler}.
     Counter LOOP_FAILURES_TOTAL = "confirmd_loop_failures_total";
+}
+
+impl Metric {
+    /// What it means, without its labels.
+    pub fn meaning(&self) -> &'static str {
+        self.help.split_once('{').map_or(self.help, |(meaning, _)| meaning).trim().trim_end_matches('.')
+    }
+
+    /// Its labels, each with its values where they are a list: `lane`, `credential: first, second`.
+    pub fn labels(&self) -> Option<&'static str> {
+        let (_, labels) = self.help.split_once('{')?;
+        labels.split_once('}').map(|(labels, _)| labels)
+    }
+}
+
+/// The reference table, as `deploy/METRICS.md` holds it.
+pub fn metrics_reference() -> String {
+    let mut table = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    for metric in METRICS {
+        let labels = metric.labels().map(|labels| format!("`{labels}`")).unwrap_or_default();
+        let kind = metric.kind.as_str();
+        table += &format!("| `{}` | {kind} | {labels} | {} |\n", metric.name, metric.meaning());
+    }
+    table
 }
 
 /// Tells the recorder what each of them means.

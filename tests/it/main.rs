@@ -18,3 +18,4 @@ mod the_schema; // migrations, words of tomorrow, plans, sessions
 mod the_interface; // what callers and operators see over HTTP
 mod twilios_trouble; // promises 3, 5 and 6
 mod what_is_kept; // promise 2, over the years
+mod what_is_watched; // metrics, alerts, dashboard, runbook: each known to the others
