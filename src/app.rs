@@ -39,9 +39,9 @@ impl App {
     /// # Errors
     /// Where the database cannot be used or an address not be bound; the text says which.
     pub async fn new(config: Config, role: Role, metrics: PrometheusHandle) -> anyhow::Result<Self> {
-        let lanes: Vec<_> = config.accounts.iter().map(|account| account.name.clone()).collect();
+        let lanes = config.accounts.iter().map(|account| (account.account_sid.clone(), account.name.clone()));
         let callers: Vec<_> = config.callers.iter().map(|caller| caller.name.clone()).collect();
-        telemetry::count_from_zero(&lanes, &callers);
+        telemetry::count_from_zero(lanes, &callers);
         let store = store(&config, Clock::default())?;
         let delivery = if role.delivers() { Some(delivery(&config, &store)?) } else { None };
         let readiness = Readiness::new(store.ledger.clone());

@@ -103,18 +103,18 @@ fn tell(settlement: &Settlement, settled: &HashMap<MessageSid, Settled>) {
     let (status, code, request_id) = (attempt.status, attempt.code, attempt.request_id.as_deref());
     match (settled.get(message_sid), verdict) {
         (Some(Settled::Stands { owed_for }), Verdict::Confirmed) => {
-            telemetry::confirmed(*owed_for);
+            telemetry::confirmed(&lease.account_sid, *owed_for);
             tracing::debug!(%message_sid, number, request_id, took = ?attempt.took, "Confirmed at Twilio");
         }
         (Some(Settled::Stands { .. }), Verdict::Retry(retry)) => {
             tracing::info!(%message_sid, number, class, status, code, error = attempt.error, request_id, after = ?retry.after(), "Could not confirm yet; trying again");
         }
         (Some(Settled::Stands { .. }), Verdict::Dead(reason)) => {
-            telemetry::gave_up(*reason);
+            telemetry::gave_up(&lease.account_sid, *reason);
             tracing::warn!(%message_sid, number, class, status, code, error = attempt.error, request_id, reason = reason.as_str(), "Gave a feedback up; it is among the dead letters");
         }
         (Some(Settled::ConfirmedLate), _) => {
-            telemetry::confirmed_late();
+            telemetry::confirmed_late(&lease.account_sid);
             tracing::info!(%message_sid, number, request_id, "Confirmed at Twilio, by a lease that had been lost");
         }
         (Some(Settled::Fenced) | None, _) => {

@@ -144,8 +144,8 @@ pub(super) struct Outcome {
     pub(super) leases: Vec<super::Lease>,
     /// Parked events that this batch resolved.
     pub(super) unparked: u64,
-    /// Messages that are owed since this batch.
-    pub(super) owed: u64,
+    /// Messages that are owed since this batch, by account.
+    pub(super) owed: BTreeMap<AccountSid, u64>,
 }
 
 /// Answers everybody who waits, in the order they came: the first of several equal ones is the one that was taken.

@@ -190,7 +190,7 @@ impl Writer {
                 let leases = std::mem::take(&mut outcome.leases);
                 telemetry::handed_off(leases.len());
                 telemetry::unparked(outcome.unparked);
-                telemetry::owed(outcome.owed);
+                outcome.owed.iter().for_each(|(account_sid, messages)| telemetry::owed(account_sid, *messages));
                 reservation.hand_over(leases);
                 answer(commands, outcome);
             }

@@ -11,7 +11,7 @@ use super::batch::Outcome;
 use super::record::Terms;
 use super::row::{column, parsed};
 use super::{Lease, Past};
-use crate::domain::{ActionId, FeedbackState, MessageSid, Namespace};
+use crate::domain::{AccountSid, ActionId, FeedbackState, MessageSid, Namespace};
 
 /// Resolves the events that waited for these messages. Gives the messages that are named by an event now.
 pub(super) async fn resolve_parked(
@@ -130,16 +130,16 @@ pub(super) async fn owe(
     .bind(terms.clock.now())
     .fetch_all(session)
     .await?;
-    outcome.owed += owed.len() as u64;
     for (message_sid, account_sid, age, token) in owed {
-        let message_sid: MessageSid = parsed(message_sid)?;
+        let (message_sid, account_sid): (MessageSid, AccountSid) = (parsed(message_sid)?, parsed(account_sid)?);
+        *outcome.owed.entry(account_sid.clone()).or_default() += 1;
         if let Some(stored) = outcome.messages.get_mut(&message_sid) {
             stored.feedback = FeedbackState::Pending;
         }
         if let Some(token) = token {
             outcome.leases.push(Lease {
                 message_sid,
-                account_sid: parsed(account_sid)?,
+                account_sid,
                 attempt: 1,
                 past: Past { age: Duration::try_from_secs_f64(age).unwrap_or_default(), ..Past::default() },
                 expires: asked + terms.lease,

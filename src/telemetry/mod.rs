@@ -2,6 +2,7 @@
 //!
 //! No SID, id, URL or other text of a caller is ever a label: labels are lanes, classes, routes, reasons.
 
+mod from_zero;
 mod logs;
 mod moments;
 mod names;
@@ -10,6 +11,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+pub use from_zero::count_from_zero;
 pub use logs::init_logs;
 pub use moments::*;
 pub use names::*;
@@ -56,7 +58,7 @@ fn builder() -> PrometheusBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Class, DeadReason, EventState, LaneName};
+    use crate::domain::{AccountSid, CallerName, Class, DeadReason, EventState, LaneName};
 
     /// What a scrape would hold after these moments.
     fn scraped(moments: impl FnOnce()) -> String {
@@ -69,17 +71,41 @@ mod tests {
         handle.render()
     }
 
+    fn account() -> AccountSid {
+        format!("AC{:032}", 0).try_into().unwrap()
+    }
+
+    #[test]
+    fn what_is_told_of_a_lane_and_a_caller_stands_at_zero_from_the_start() {
+        let text = scraped(|| {
+            let lane = LaneName::try_from("eu".to_owned()).unwrap();
+            let caller = CallerName::try_from("login".to_owned()).unwrap();
+            count_from_zero([(format!("AC{:032}", 1).try_into().unwrap(), lane)], &[caller]);
+            confirmed(&format!("AC{:032}", 1).try_into().unwrap(), None);
+        });
+        for line in [
+            "confirmd_owed_total{lane=\"eu\"} 0",
+            "confirmd_confirmed_total{lane=\"eu\"} 1",
+            "confirmd_given_up_total{lane=\"eu\",reason=\"rejected\"} 0",
+            "confirmd_credentials_refused_total{lane=\"eu\",credential=\"second\"} 0",
+            "confirmd_event_to_confirmed_seconds_bucket{lane=\"eu\",le=\"60\"} 0",
+            "confirmd_caller_events_total{caller=\"login\",answer=\"taken\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+    }
+
     #[test]
     fn histograms_have_bounds_that_fit_what_they_hold() {
         let text = scraped(|| {
             committed(3, Duration::from_millis(2), true);
-            confirmed(Some(Duration::from_secs(70)));
+            confirmed(&account(), Some(Duration::from_secs(70)));
         });
         for line in [
             "confirmd_commit_seconds_bucket{le=\"0.0025\"} 1",
             "confirmd_commit_batch_size_bucket{le=\"5\"} 1",
-            "confirmd_event_to_confirmed_seconds_bucket{le=\"60\"} 0",
-            "confirmd_event_to_confirmed_seconds_bucket{le=\"300\"} 1",
+            "confirmd_event_to_confirmed_seconds_bucket{lane=\"unconfigured\",le=\"60\"} 0",
+            "confirmd_event_to_confirmed_seconds_bucket{lane=\"unconfigured\",le=\"300\"} 1",
             "# HELP confirmd_commit_seconds ",
             "# TYPE confirmd_commit_seconds histogram",
         ] {
@@ -94,7 +120,7 @@ mod tests {
             accepted(EventState::Pending);
             attempted(&lane, Class::Throttled, Duration::from_millis(100));
             lane_paused(&lane, true);
-            gave_up(DeadReason::GaveUp);
+            gave_up(&account(), DeadReason::GaveUp);
             claimed(&lane, 4, 1);
             pool("intake", 3, 5);
             loop_failed("settler");
@@ -106,8 +132,8 @@ mod tests {
             "confirmd_attempts_total{lane=\"main\",class=\"throttled\"} 1",
             "confirmd_attempt_seconds_count{lane=\"main\"} 1",
             "confirmd_lane_paused{lane=\"main\"} 1",
-            "confirmd_given_up_total{reason=\"gave_up\"} 1",
-            "confirmd_given_up_total{reason=\"poison\"} 1",
+            "confirmd_given_up_total{lane=\"unconfigured\",reason=\"gave_up\"} 1",
+            "confirmd_given_up_total{lane=\"main\",reason=\"poison\"} 1",
             "confirmd_claimed_total{lane=\"main\"} 4",
             "db_client_connection_count{db_client_connection_pool_name=\"intake\",db_client_connection_state=\"used\"} 3",
             "confirmd_loop_failures_total{loop=\"settler\"} 1",

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 
+use super::from_zero::{CREDENTIALS, lane_of};
 use super::names::*;
-use crate::domain::{CallerName, Class, DeadReason, EventState, LaneName};
-
-const CREDENTIALS: [&str; 2] = ["first", "second"];
-const LOOPS: [&str; 3] = ["housekeeping", "lane", "settler"];
+use crate::domain::{AccountSid, CallerName, Class, DeadReason, EventState, LaneName};
 
 /// What a caller was answered to an event that made sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,53 +29,6 @@ impl EventAnswer {
             Self::Conflict => "conflict",
             Self::NotTaken => "not_taken",
         }
-    }
-}
-
-/// Counters start at 0, and not with what first moves them: Prometheus sees a rise only from one sample to the next, and
-/// the first refused credential or dead letter is the one to be told of.
-pub fn count_from_zero(lanes: &[LaneName], callers: &[CallerName]) {
-    for lane in lanes {
-        for class in Class::ALL {
-            counter!(ATTEMPTS_TOTAL, "lane" => lane.to_string(), "class" => class.as_str()).absolute(0);
-        }
-        for credential in CREDENTIALS {
-            counter!(CREDENTIALS_REFUSED_TOTAL, "lane" => lane.to_string(), "credential" => credential).absolute(0);
-        }
-    }
-    for caller in callers {
-        for answer in EventAnswer::ALL {
-            counter!(CALLER_EVENTS_TOTAL, "caller" => caller.to_string(), "answer" => answer.as_str()).absolute(0);
-        }
-    }
-    for reason in DeadReason::ALL {
-        counter!(GIVEN_UP_TOTAL, "reason" => reason.as_str()).absolute(0);
-    }
-    for because in ["queue_full", "unavailable"] {
-        counter!(NOT_TAKEN_TOTAL, "because" => because).absolute(0);
-    }
-    for state in [EventState::Pending, EventState::Parked, EventState::Confirmed, EventState::Dead] {
-        counter!(EVENTS_ACCEPTED_TOTAL, "outcome" => state.as_str()).absolute(0);
-    }
-    for outcome in ["committed", "failed"] {
-        counter!(COMMITS_TOTAL, "outcome" => outcome).absolute(0);
-    }
-    for name in LOOPS {
-        counter!(LOOP_FAILURES_TOTAL, "loop" => name).absolute(0);
-    }
-    for name in [
-        HTTP_CONNECTIONS_REFUSED_TOTAL,
-        EVENTS_REPLAYED_TOTAL,
-        EVENTS_PARKED_TOTAL,
-        EVENTS_UNPARKED_TOTAL,
-        EVENTS_EXPIRED_TOTAL,
-        OWED_TOTAL,
-        HANDED_OFF_TOTAL,
-        CONFIRMED_TOTAL,
-        LATE_SUCCESSES_TOTAL,
-        SETTLES_FENCED_TOTAL,
-    ] {
-        counter!(name).absolute(0);
     }
 }
 
@@ -147,8 +98,8 @@ pub fn committed(commands: usize, took: Duration, took_place: bool) {
 }
 
 /// Messages are owed to Twilio from now on.
-pub fn owed(messages: u64) {
-    counter!(OWED_TOTAL).increment(messages);
+pub fn owed(account_sid: &AccountSid, messages: u64) {
+    counter!(OWED_TOTAL, "lane" => lane_of(account_sid)).increment(messages);
 }
 
 /// Feedback went to its lane in memory.
@@ -161,7 +112,8 @@ pub fn claimed(lane: &LaneName, feedback: usize, poisoned: u64) {
     counter!(CLAIMS_TOTAL, "lane" => lane.to_string()).increment(1);
     counter!(CLAIMED_TOTAL, "lane" => lane.to_string()).increment(feedback as u64);
     if 0 < poisoned {
-        counter!(GIVEN_UP_TOTAL, "reason" => DeadReason::Poison.as_str()).increment(poisoned);
+        counter!(GIVEN_UP_TOTAL, "lane" => lane.to_string(), "reason" => DeadReason::Poison.as_str())
+            .increment(poisoned);
     }
 }
 
@@ -218,8 +170,8 @@ pub fn dead_letters(reason: String, letters: u64) {
 }
 
 /// A feedback became a dead letter.
-pub fn gave_up(reason: DeadReason) {
-    counter!(GIVEN_UP_TOTAL, "reason" => reason.as_str()).increment(1);
+pub fn gave_up(account_sid: &AccountSid, reason: DeadReason) {
+    counter!(GIVEN_UP_TOTAL, "lane" => lane_of(account_sid), "reason" => reason.as_str()).increment(1);
 }
 
 /// A batch of verdicts was settled.
@@ -229,16 +181,17 @@ pub fn settled(verdicts: usize, took: Duration) {
 }
 
 /// Twilio has a feedback; it was owed for so long, where that is known.
-pub fn confirmed(owed_for: Option<Duration>) {
-    counter!(CONFIRMED_TOTAL).increment(1);
+pub fn confirmed(account_sid: &AccountSid, owed_for: Option<Duration>) {
+    let lane = lane_of(account_sid);
+    counter!(CONFIRMED_TOTAL, "lane" => lane.clone()).increment(1);
     if let Some(owed_for) = owed_for {
-        histogram!(EVENT_TO_CONFIRMED_SECONDS).record(owed_for);
+        histogram!(EVENT_TO_CONFIRMED_SECONDS, "lane" => lane).record(owed_for);
     }
 }
 
 /// The same, of a worker that had lost its lease.
-pub fn confirmed_late() {
-    counter!(CONFIRMED_TOTAL).increment(1);
+pub fn confirmed_late(account_sid: &AccountSid) {
+    counter!(CONFIRMED_TOTAL, "lane" => lane_of(account_sid)).increment(1);
     counter!(LATE_SUCCESSES_TOTAL).increment(1);
 }
 

@@ -70,7 +70,7 @@ metrics! {
     /// Messages mapped to an action {outcome: created, known, conflict}.
     Counter MESSAGES_REGISTERED_TOTAL = "confirmd_messages_registered_total";
 
-    /// Messages whose feedback is owed to Twilio from then on.
+    /// Messages whose feedback is owed to Twilio from then on {lane}.
     Counter OWED_TOTAL = "confirmd_owed_total";
     /// Events and mappings that wait for the writers.
     Gauge QUEUE_WAITING = "confirmd_queue_waiting";
@@ -114,7 +114,7 @@ metrics! {
     Gauge OLDEST_PARKED_SECONDS = "confirmd_oldest_parked_seconds";
     /// Dead letters that are kept {reason}.
     Gauge DEAD_LETTERS = "confirmd_dead_letters";
-    /// Feedback given up {reason}.
+    /// Feedback given up {lane, reason}.
     Counter GIVEN_UP_TOTAL = "confirmd_given_up_total";
 
     /// Verdicts in one settling commit.
@@ -125,9 +125,9 @@ metrics! {
     Counter SETTLES_FENCED_TOTAL = "confirmd_settles_fenced_total";
     /// Confirmations of workers that had lost their lease, kept because they are true.
     Counter LATE_SUCCESSES_TOTAL = "confirmd_late_successes_total";
-    /// Feedback that Twilio confirmed.
+    /// Feedback that Twilio confirmed {lane}.
     Counter CONFIRMED_TOTAL = "confirmd_confirmed_total";
-    /// From when feedback was owed (its event taken, its message known) to Twilio's confirmation of it.
+    /// From when feedback was owed (its event taken, its message known) to Twilio's confirmation of it {lane}.
     Histogram EVENT_TO_CONFIRMED_SECONDS = "confirmd_event_to_confirmed_seconds";
 
     /// Connections to Postgres, as OpenTelemetry names them {db_client_connection_pool_name,

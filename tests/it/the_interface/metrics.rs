@@ -74,7 +74,7 @@ const MOVED: &[&str] = &[
     "http_server_request_duration_seconds_count{http_route=\"none\",http_request_method=\"GET\",http_response_status_code=\"404\"}",
     "confirmd_caller_events_total{caller=\"login\",answer=\"taken\"}",
     "confirmd_caller_events_total{caller=\"login\",answer=\"replayed\"}",
-    "confirmd_owed_total",
+    "confirmd_owed_total{lane=\"unconfigured\"}",
     "confirmd_credentials_refused_total{lane=\"lane-1\",credential=\"first\"}",
     "confirmd_events_accepted_total{outcome=\"parked\"}",
     "confirmd_events_accepted_total{outcome=\"pending\"}",
@@ -100,11 +100,11 @@ const MOVED: &[&str] = &[
     "confirmd_attempts_total{lane=\"lane-1\",class=\"account_fault\"}",
     "confirmd_attempts_total{lane=\"lane-1\",class=\"rejected\"}",
     "confirmd_attempt_seconds_count{lane=\"lane-1\"}",
-    "confirmd_given_up_total{reason=\"rejected\"}",
+    "confirmd_given_up_total{lane=\"unconfigured\",reason=\"rejected\"}",
     "confirmd_settle_batch_size_count",
     "confirmd_settle_seconds_count",
-    "confirmd_confirmed_total",
-    "confirmd_event_to_confirmed_seconds_count",
+    "confirmd_confirmed_total{lane=\"unconfigured\"}",
+    "confirmd_event_to_confirmed_seconds_count{lane=\"unconfigured\"}",
 ];
 
 /// Gauges: they are there, whatever they stand at after the other stories.
