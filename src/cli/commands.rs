@@ -187,7 +187,7 @@ pub(super) fn token_new() -> Result<(), Failure> {
 }
 
 /// Cancelled by the first SIGTERM or SIGINT; the second ends the process at once.
-fn until_signalled() -> Result<CancellationToken, Failure> {
+pub(super) fn until_signalled() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let told = stop.clone();
@@ -205,7 +205,7 @@ fn until_signalled() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-fn load(args: &ConfigArgs, role: Role) -> Result<Config, Failure> {
+pub(super) fn load(args: &ConfigArgs, role: Role) -> Result<Config, Failure> {
     let path: Option<&Path> = args.config.as_deref();
     Ok(Config::load(path, &Environment::of_process(), role)?)
 }
@@ -216,7 +216,7 @@ fn connect(config: &Config) -> Result<sqlx::postgres::PgConnectOptions, Failure>
 }
 
 /// The store, for a command that needs nothing else. Nobody's login waits for it, so it may take its time.
-fn open(args: &ConfigArgs) -> Result<Store, Failure> {
+pub(super) fn open(args: &ConfigArgs) -> Result<Store, Failure> {
     let mut config = load(args, Role::Operator)?;
     config.database.statement_timeout = PATIENCE;
     Ok(app::store(&config, Clock::default())?)
@@ -235,6 +235,8 @@ fn letter_filter(args: FilterArgs) -> Result<LetterFilter, Failure> {
         account_sid: read("--account", args.account)?,
         message_sid: read("--message", args.message)?,
         event_id: None,
+        since: args.span.since,
+        until: args.span.until,
     })
 }
 
@@ -242,6 +244,6 @@ fn account_sid(text: String) -> Result<AccountSid, Failure> {
     AccountSid::try_from(text).map_err(|fault| usage("the account", fault))
 }
 
-fn usage(name: &str, fault: Malformed) -> Failure {
+pub(super) fn usage(name: &str, fault: Malformed) -> Failure {
     Failure::Usage(format!("{name} {fault}"))
 }

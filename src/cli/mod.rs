@@ -3,13 +3,17 @@
 //! Exit codes are those of sysexits: 64 usage, 75 try again later, 78 configuration; and 1 for drift found by `audit`.
 
 mod commands;
+mod repair;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{ConfigError, Role};
+use crate::operate::export::Whole;
+use crate::operate::import::Format;
 use crate::twilio::sim::SimulatorArgs;
 
 /// Tells Twilio which one-time passwords worked.
@@ -61,6 +65,16 @@ enum Command {
         after_help = "Example:\n  confirmd dead-letters list --reason rejected\n  confirmd dead-letters replay --reason gave_up --rate 50"
     )]
     DeadLetters(DeadLetters),
+    /// Take a backlog of past confirmations, as events
+    #[command(
+        after_help = "Example:\n  confirmd import backlog.csv --dry-run\n  confirmd import backlog.csv --rate 50 > report.ndjson\n  zcat backlog.ndjson.gz | confirmd import -\n\nA line an event, with the members of POST /v1/events: event_id, action_id, message_sid, account_sid, resolve,\noccurred_at. As CSV, the first line names the columns:\n\n  event_id,message_sid,occurred_at\n  otp-1,SM0123456789abcdef0123456789abcdef,2026-11-23T10:00:42Z\n\nThe report on stdout says what came of each line: taken, known (taken before), invalid, idempotency-mismatch or\nmessage-conflict. Cut off, run the same again: what was taken is known, and nothing is taken twice.\nExits with 1 if any line was refused."
+    )]
+    Import(ImportArgs),
+    /// Write confirmations, events or dead letters out
+    #[command(
+        after_help = "Example:\n  confirmd export confirmations --since 2026-11-01T00:00:00Z --format csv > november.csv\n  confirmd export events --namespace default\n  confirmd export dead-letters --until 2026-11-23T00:00:00Z"
+    )]
+    Export(ExportArgs),
     /// See how each account's deliveries stand; pause and resume them
     #[command(
         subcommand,
@@ -126,6 +140,54 @@ struct TraceArgs {
     config: ConfigArgs,
 }
 
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// The file; - for stdin
+    file: PathBuf,
+    /// Whose events they are
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// How the lines are written; told by the file itself, if not here
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Let so many of them become due a second
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+    /// Only say what would come of each line
+    #[arg(long)]
+    dry_run: bool,
+    /// Pass over the lines before this one
+    #[arg(long, value_name = "LINE", default_value_t = 1)]
+    from_line: u64,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    #[arg(value_enum)]
+    whole: Whole,
+    /// Only those of this namespace
+    #[arg(long)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    span: SpanArgs,
+    #[arg(long, value_enum, default_value = "ndjson")]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+struct SpanArgs {
+    /// At this moment or after it, as in 2026-11-23T10:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<DateTime<Utc>>,
+    /// Before this moment
+    #[arg(long, value_name = "TIME")]
+    until: Option<DateTime<Utc>>,
+}
+
 #[derive(Debug, Subcommand)]
 enum DeadLetters {
     /// List them, newest first
@@ -174,6 +236,8 @@ struct FilterArgs {
     /// Only those of this namespace
     #[arg(long)]
     namespace: Option<String>,
+    #[command(flatten)]
+    span: SpanArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -274,6 +338,8 @@ impl Cli {
             Command::Trace(args) => commands::trace(args).await,
             Command::DeadLetters(command) => commands::dead_letters(command).await,
             Command::Lanes(command) => commands::lanes(command).await,
+            Command::Import(args) => repair::import(args).await,
+            Command::Export(args) => repair::export(args).await,
             Command::TwilioSim(args) => commands::twilio_sim(args).await,
             Command::Explain => commands::explain(),
             Command::Token(Token::New) => commands::token_new(),

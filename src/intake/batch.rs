@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     Intake,
+    accounts::Accounts,
     auth::Caller,
     document::{Document, LARGE, SMALL, parse},
     event_body::EventBody,
@@ -20,7 +21,7 @@ use super::{
     problem::{Problem, ProblemBody},
 };
 use crate::{
-    domain::{Event, EventId, EventState, MessageSid},
+    domain::{Event, EventId, EventState, MessageSid, Namespace},
     store::{Accepted, NotTaken},
     telemetry,
 };
@@ -106,17 +107,26 @@ pub(super) async fn take(
 type Parsed = (Option<EventId>, Result<(), Problem>);
 
 fn read(item: &RawValue, intake: &Intake, caller: &Caller) -> (Option<EventId>, Result<Event, Problem>) {
-    if SMALL < item.get().len() {
+    read_item(item.get(), caller.namespace(), &intake.accounts)
+}
+
+/// Reads one event, wherever it stands: its id, if it holds a well-formed one, and all that is wrong with it.
+pub(super) fn read_item(
+    item: &str,
+    namespace: &Namespace,
+    accounts: &Accounts,
+) -> (Option<EventId>, Result<Event, Problem>) {
+    if SMALL < item.len() {
         return (None, Err(Problem::TooLarge { most_bytes: SMALL }));
     }
     let mut faults = Faults::default();
-    let Ok(body) = parse::<Object<EventBody>>(item.get()) else {
+    let Ok(body) = parse::<Object<EventBody>>(item) else {
         faults.at("", "must be well-formed JSON");
         return (None, faults.or(None));
     };
     let body = body.required("", &mut faults);
     let event_id = body.as_ref().and_then(EventBody::event_id).cloned();
-    let event = body.and_then(|body| body.parse(Field::Absent, caller.namespace(), &intake.accounts, &mut faults));
+    let event = body.and_then(|body| body.parse(Field::Absent, namespace, accounts, &mut faults));
     (event_id, faults.or(event))
 }
 

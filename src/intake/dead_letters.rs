@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Intake, auth::Caller, fault::Faults, problem::Problem, query::Query};
+use super::{Intake, auth::Caller, fault::Faults, moment::Moment, problem::Problem, query::Query};
 use crate::{
     domain::{AccountSid, ActionId, EventId, LetterReason, Malformed, MessageSid, Namespace},
     store::{Cursor, DeadLetter, LetterFilter, LetterSubject, Page},
@@ -25,6 +25,12 @@ pub(super) struct ListParameters {
     message_sid: Option<MessageSid>,
     #[param(value_type = EventId, required = false)]
     event_id: Option<EventId>,
+    /// Given up or expired at this moment or after it.
+    #[param(value_type = DateTime<Utc>, required = false)]
+    since: Option<Moment>,
+    /// Given up or expired before this moment.
+    #[param(value_type = DateTime<Utc>, required = false)]
+    until: Option<Moment>,
     #[param(value_type = u32, required = false, minimum = 1, maximum = 500, default = 100)]
     limit: Option<Limit>,
     /// The `next` of the page before.
@@ -56,6 +62,8 @@ impl ListParameters {
             account_sid: query.take("account_sid", &mut faults),
             message_sid: query.take("message_sid", &mut faults),
             event_id: query.take("event_id", &mut faults),
+            since: query.take("since", &mut faults),
+            until: query.take("until", &mut faults),
             limit: query.take("limit", &mut faults),
             cursor: query.take("cursor", &mut faults),
         };
@@ -70,6 +78,8 @@ impl ListParameters {
             account_sid: self.account_sid.clone(),
             message_sid: self.message_sid.clone(),
             event_id: self.event_id.clone(),
+            since: self.since.map(|Moment(moment)| moment),
+            until: self.until.map(|Moment(moment)| moment),
         }
     }
 }

@@ -34,6 +34,11 @@ impl Fault {
         Self { pointer: Some(pointer.into()), header: None, parameter: None, detail }
     }
 
+    /// The place as a path without its first slash, and what is wrong there. A body has nothing but pointers.
+    pub(super) fn field_and_detail(self) -> (String, &'static str) {
+        (self.pointer.unwrap_or_default().trim_start_matches('/').to_owned(), self.detail)
+    }
+
     fn within(self, pointer: &str) -> Self {
         Self { pointer: self.pointer.map(|inner| format!("{pointer}{inner}")), ..self }
     }

@@ -25,6 +25,7 @@ mod impatient;
 mod items;
 mod labels;
 mod lanes;
+mod line;
 pub mod listener;
 mod messages;
 mod moment;
@@ -51,6 +52,7 @@ use self::{accounts::Accounts, auth::Callers, document::BodyDeadline, policy::Gu
 pub use self::{
     auth::CallerOptions,
     edge::within_edge,
+    line::{EventReader, LineFault, ReadEvent},
     openapi::openapi,
     probes::{Readiness, operations_router},
 };

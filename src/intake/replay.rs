@@ -10,6 +10,7 @@ use super::{
     document::{Document, SMALL},
     fault::Faults,
     field::{Field, Member, Scalar},
+    moment::Moment,
     object::Object,
     problem::Problem,
 };
@@ -49,6 +50,12 @@ pub(super) struct FilterBody {
     message_sid: Field<MessageSid>,
     #[schema(value_type = Option<EventId>)]
     event_id: Field<EventId>,
+    /// Given up or expired at this moment or after it.
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    since: Field<Moment>,
+    /// Given up or expired before this moment.
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    until: Field<Moment>,
 }
 
 #[derive(Debug)]
@@ -132,6 +139,8 @@ impl FilterBody {
             account_sid: self.account_sid.optional("/filter/account_sid", faults),
             message_sid: self.message_sid.optional("/filter/message_sid", faults),
             event_id: self.event_id.optional("/filter/event_id", faults),
+            since: self.since.optional("/filter/since", faults).map(|Moment(moment)| moment),
+            until: self.until.optional("/filter/until", faults).map(|Moment(moment)| moment),
         }
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Terms {
     pub(super) account_sid: Option<String>,
     pub(super) message_sid: Option<String>,
     pub(super) event_id: Option<String>,
+    pub(super) since: Option<DateTime<Utc>>,
+    pub(super) until: Option<DateTime<Utc>>,
 }
 
 impl From<&LetterFilter> for Terms {
@@ -25,6 +27,8 @@ impl From<&LetterFilter> for Terms {
             account_sid: filter.account_sid.as_ref().map(AccountSid::as_str).map(str::to_owned),
             message_sid: filter.message_sid.as_ref().map(MessageSid::as_str).map(str::to_owned),
             event_id: filter.event_id.as_ref().map(EventId::as_str).map(str::to_owned),
+            since: filter.since,
+            until: filter.until,
         }
     }
 }
@@ -66,6 +70,8 @@ pub(super) async fn page(
                     .bind(id)
                     // One more than asked for tells whether there is a next page.
                     .bind(i64::from(limit) + 1)
+                    .bind(terms.since)
+                    .bind(terms.until)
                     .fetch_all(session)
                     .await
             })
@@ -110,16 +116,20 @@ pub(super) async fn matched(sessions: &Sessions, filter: &LetterFilter) -> Resul
                     select (select count(*) from dead_letter
                             where ($1::text is null or namespace = $1) and ($2::text is null or reason = $2)
                               and ($3::text is null or account_sid = $3) and ($4::text is null or message_sid = $4)
-                              and $5::text is null)
+                              and $5::text is null
+                              and ($6::timestamptz is null or died_at >= $6) and ($7::timestamptz is null or died_at < $7))
                          + (select count(*) from expired
                             where ($1::text is null or namespace = $1) and ($2::text is null or $2 = 'expired')
-                              and $3::text is null and $4::text is null and ($5::text is null or event_id = $5))",
+                              and $3::text is null and $4::text is null and ($5::text is null or event_id = $5)
+                              and ($6::timestamptz is null or expired_at >= $6) and ($7::timestamptz is null or expired_at < $7))",
                 )
                 .bind(terms.namespace)
                 .bind(terms.reason)
                 .bind(terms.account_sid)
                 .bind(terms.message_sid)
                 .bind(terms.event_id)
+                .bind(terms.since)
+                .bind(terms.until)
                 .fetch_one(session)
                 .await
             })
@@ -139,6 +149,7 @@ const PAGE: &str = "-- Ledger::dead_letters
           and ($4::text is null or dead_letter.message_sid = $4)
           and $5::text is null
           and ($6::timestamptz is null or (died_at, dead_letter.message_sid) < ($6, $7))
+          and ($9::timestamptz is null or died_at >= $9) and ($10::timestamptz is null or died_at < $10)
         order by died_at desc, dead_letter.message_sid desc
         limit $8
     )
@@ -152,6 +163,7 @@ const PAGE: &str = "-- Ledger::dead_letters
           and $4::text is null
           and ($5::text is null or event_id = $5)
           and ($6::timestamptz is null or (expired_at, event_id) < ($6, $7))
+          and ($9::timestamptz is null or expired_at >= $9) and ($10::timestamptz is null or expired_at < $10)
         order by expired_at desc, event_id desc
         limit $8
     )

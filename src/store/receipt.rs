@@ -78,7 +78,7 @@ pub(super) async fn receipt(session: &mut PgConnection, key: EventKey) -> Result
 }
 
 /// An event stands where the least settled of its messages stands.
-fn event_state(expired: bool, messages: impl Iterator<Item = FeedbackState>) -> EventState {
+pub(super) fn event_state(expired: bool, messages: impl Iterator<Item = FeedbackState>) -> EventState {
     let mut state = if expired { EventState::Expired } else { EventState::Parked };
     for message in messages {
         state = match (state, message) {

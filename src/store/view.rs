@@ -114,6 +114,10 @@ pub struct LetterFilter {
     pub account_sid: Option<AccountSid>,
     pub message_sid: Option<MessageSid>,
     pub event_id: Option<EventId>,
+    /// Given up or expired at this moment or after it.
+    pub since: Option<DateTime<Utc>>,
+    /// Given up or expired before this moment.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// A feedback that was given up, or an event that expired.

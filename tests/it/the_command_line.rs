@@ -147,7 +147,7 @@ async fn every_command_that_needs_the_database_says_so_when_it_is_not_there() {
     let nobody = free_address().await;
     site.set_variable("DATABASE_URL", &format!("postgres://confirmd:hunter2@{nobody}/confirmd"));
     let lane = account(1);
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 10] = [
         &["serve"],
         &["migrate"],
         &["audit"],
@@ -156,6 +156,8 @@ async fn every_command_that_needs_the_database_says_so_when_it_is_not_there() {
         &["dead-letters", "replay"],
         &["lanes", "list"],
         &["lanes", "pause", lane.as_str()],
+        &["import", "-"],
+        &["export", "events"],
     ];
     for ran in futures_util::future::join_all(commands.iter().map(|command| site.run(command))).await {
         said(&ran, 75, &["confirmd: "]);
@@ -317,6 +319,8 @@ async fn the_help_of_every_command_shows_an_example() {
         "dead-letters",
         "dead-letters list",
         "dead-letters replay",
+        "import",
+        "export",
         "lanes",
         "lanes list",
         "lanes pause",

@@ -124,6 +124,21 @@ impl Site {
         run(self.command(args)).await
     }
 
+    /// A command with this on its stdin.
+    pub(crate) async fn run_with(&self, stdin: &str, args: &[&str]) -> Ran {
+        let file = self.file("stdin", stdin);
+        let mut command = self.command(args);
+        command.stdin(std::fs::File::open(file).unwrap());
+        run(command).await
+    }
+
+    /// A file beside the configuration.
+    pub(crate) fn file(&self, name: &str, content: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = confirmd(self.folder.path());
         command.args(args).env("CONFIRMD_CONFIG", self.config()).envs(&self.variables);
