@@ -9,13 +9,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{CheckArgs, ConfigArgs, DeadLetters, DevArgs, Failure, FilterArgs, Lanes, ServeArgs, TraceArgs};
+use super::{
+    ByArgs, CheckArgs, ConfigArgs, DeadLetters, DevArgs, Failure, FilterArgs, Lanes, OperationsArgs, ServeArgs,
+    TraceArgs,
+};
 use crate::app::{self, App};
 use crate::config::{Config, Environment, Role};
 use crate::dev;
-use crate::domain::{AccountSid, Malformed, Namespace};
+use crate::domain::{AccountSid, Actor, ActorName, Malformed, Namespace, Via};
 use crate::operate::{self, check::Finding};
-use crate::store::{self, Clock, LetterFilter, Replay, Store};
+use crate::store::{self, BULK, Clock, LetterFilter, Store, is_confirmed};
 use crate::telemetry;
 use crate::twilio::sim::{SimulatedAccount, Simulator, SimulatorArgs};
 
@@ -120,19 +123,28 @@ pub(super) async fn dead_letters(command: DeadLetters) -> Result<(), Failure> {
             let all = store.operator.count(&filter).await?;
             eprintln!("{} of {all} dead letters", page.items.len());
         }
-        DeadLetters::Replay { filter, rate, limit, yes, config } => {
+        DeadLetters::Replay { filter, rate, limit, yes, confirm, by, config } => {
             let (store, filter) = (open(&config)?, letter_filter(filter)?);
-            if !yes {
-                let matched = store.operator.count(&filter).await?;
-                println!(
-                    "{matched} dead letters match; with --yes, {} would be brought back, {rate} a second",
-                    matched.min(limit)
-                );
+            let operator = store.operator.by(actor(by)?);
+            let matched = operator.count(&filter).await?;
+            let number = matched.min(limit);
+            if !yes && confirm.is_none() {
+                let how = if number <= BULK { "--yes".to_owned() } else { format!("--confirm {number}") };
+                println!("{matched} dead letters match; with {how}, {number} would be brought back, {rate} a second");
                 return Ok(());
             }
-            let progress = |so_far: Replay| eprintln!("{} of {} brought back", so_far.replayed, so_far.matched);
-            let replay = operate::dead_letters::replay(&store.operator, &filter, rate, limit, progress).await?;
+            if !is_confirmed(number, confirm) {
+                let told =
+                    format!("{number} dead letters would be brought back: look at them, and say --confirm {number}");
+                return Err(Failure::Usage(told));
+            }
+            // More may die meanwhile, and nobody has looked at those.
+            let stop = until_signalled()?;
+            let replay = operate::dead_letters::replay(&operator, &filter, rate, number, &stop).await?;
             println!("{} of {} dead letters brought back, to be sent {rate} a second", replay.replayed, replay.matched);
+            if replay.replayed < number && stop.is_cancelled() {
+                return Err(anyhow::anyhow!("stopped; the same again brings the rest back").into());
+            }
         }
     }
     Ok(())
@@ -141,12 +153,24 @@ pub(super) async fn dead_letters(command: DeadLetters) -> Result<(), Failure> {
 pub(super) async fn lanes(command: Lanes) -> Result<(), Failure> {
     let lanes = match command {
         Lanes::List { config } => open(&config)?.ledger.lanes().await?,
-        Lanes::Pause { account, reason, config } => {
-            vec![open(&config)?.operator.pause(&account_sid(account)?, &reason).await?]
+        Lanes::Pause { account, reason, by, config } => {
+            vec![open(&config)?.operator.by(actor(by)?).pause(&account_sid(account)?, &reason).await?]
         }
-        Lanes::Resume { account, config } => vec![open(&config)?.operator.resume(&account_sid(account)?).await?],
+        Lanes::Resume { account, by, config } => {
+            vec![open(&config)?.operator.by(actor(by)?).resume(&account_sid(account)?).await?]
+        }
     };
     Ok(operate::lanes::write(&lanes, &mut io::stdout())?)
+}
+
+pub(super) async fn operations(args: OperationsArgs) -> Result<(), Failure> {
+    let operations = open(&args.config)?.ledger.operations(args.limit).await?;
+    Ok(operate::operations::write(&operations, &mut io::stdout())?)
+}
+
+fn actor(ByArgs { by }: ByArgs) -> Result<Actor, Failure> {
+    let name = ActorName::try_from(by).map_err(|fault| usage("--by (or USER)", fault))?;
+    Ok(Actor { name, via: Via::CommandLine })
 }
 
 pub(super) async fn twilio_sim(args: SimulatorArgs) -> Result<(), Failure> {

@@ -65,6 +65,9 @@ enum Command {
         after_help = "Example:\n  confirmd dead-letters list --reason rejected\n  confirmd dead-letters replay --reason gave_up --rate 50"
     )]
     DeadLetters(DeadLetters),
+    /// List what operators did: who replayed, paused or resumed what, and when
+    #[command(after_help = "Example:\n  confirmd operations --limit 10")]
+    Operations(OperationsArgs),
     /// Take a backlog of past confirmations, as events
     #[command(
         after_help = "Example:\n  confirmd import backlog.csv --dry-run\n  confirmd import backlog.csv --rate 50 > report.ndjson\n  zcat backlog.ndjson.gz | confirmd import -\n\nA line an event, with the members of POST /v1/events: event_id, action_id, message_sid, account_sid, resolve,\noccurred_at. As CSV, the first line names the columns:\n\n  event_id,message_sid,occurred_at\n  otp-1,SM0123456789abcdef0123456789abcdef,2026-11-23T10:00:42Z\n\nThe report on stdout says what came of each line: taken, known (taken before), invalid, idempotency-mismatch or\nmessage-conflict. Cut off, run the same again: what was taken is known, and nothing is taken twice.\nExits with 1 if any line was refused."
@@ -179,6 +182,22 @@ struct ExportArgs {
 }
 
 #[derive(Debug, Args)]
+struct ByArgs {
+    /// In whose name it is done, for the record
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, default_value = "operator")]
+    by: String,
+}
+
+#[derive(Debug, Args)]
+struct OperationsArgs {
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
 struct SpanArgs {
     /// At this moment or after it, as in 2026-11-23T10:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -203,7 +222,7 @@ enum DeadLetters {
     },
     /// Count what would be brought back; with --yes, bring it back
     #[command(
-        after_help = "Example:\n  confirmd dead-letters replay --reason gave_up --rate 50\n  confirmd dead-letters replay --reason gave_up --rate 50 --yes"
+        after_help = "Example:\n  confirmd dead-letters replay --reason gave_up --rate 50\n  confirmd dead-letters replay --reason gave_up --rate 50 --yes\n  confirmd dead-letters replay --reason expired --since 2026-11-23T10:00:00Z --confirm 1200\n\nCut off, do the same again: nothing is brought back twice, and the rest is still there.\nWhat was done stands in `confirmd operations`."
     )]
     Replay {
         #[command(flatten)]
@@ -214,9 +233,14 @@ enum DeadLetters {
         /// At most so many
         #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
         limit: u64,
-        /// Do it, instead of only counting
+        /// Do it, instead of only counting; for more than 1000, say how many they are with --confirm instead
         #[arg(long)]
         yes: bool,
+        /// Do it, if they are exactly so many
+        #[arg(long, value_name = "COUNT", conflicts_with = "yes")]
+        confirm: Option<u64>,
+        #[command(flatten)]
+        by: ByArgs,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -258,12 +282,16 @@ enum Lanes {
         #[arg(long, default_value = "paused at the command line")]
         reason: String,
         #[command(flatten)]
+        by: ByArgs,
+        #[command(flatten)]
         config: ConfigArgs,
     },
     /// Let an account's deliveries go on, whoever paused them
     #[command(after_help = "Example:\n  confirmd lanes resume AC0123456789abcdef0123456789abcdef")]
     Resume {
         account: String,
+        #[command(flatten)]
+        by: ByArgs,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -338,6 +366,7 @@ impl Cli {
             Command::Trace(args) => commands::trace(args).await,
             Command::DeadLetters(command) => commands::dead_letters(command).await,
             Command::Lanes(command) => commands::lanes(command).await,
+            Command::Operations(args) => commands::operations(args).await,
             Command::Import(args) => repair::import(args).await,
             Command::Export(args) => repair::export(args).await,
             Command::TwilioSim(args) => commands::twilio_sim(args).await,

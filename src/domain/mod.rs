@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows of clocks, SQL, HTTP or files.
 
+mod actor;
 mod event;
 mod feedback;
 mod name;
@@ -9,9 +10,10 @@ mod personal;
 mod scope;
 mod sid;
 
+pub use actor::{Actor, Via};
 pub use event::{Event, EventKey, EventState, Labels, Registration, Resolve, Target};
 pub use feedback::{Attempt, Class, DeadReason, FeedbackState, LetterReason, Retry, Verdict};
-pub use name::{ActionId, CallerName, EventId, Label, LaneName, Namespace};
+pub use name::{ActionId, ActorName, CallerName, EventId, Label, LaneName, Namespace};
 pub use scope::Scope;
 pub use sid::{AccountSid, MessageSid};
 

@@ -79,6 +79,24 @@ name!(
     configured
 );
 
+name!(
+    /// The name of whoever operates: a caller's, or a user's of the machine that a command ran on.
+    ActorName,
+    configured
+);
+
+impl From<&CallerName> for ActorName {
+    fn from(CallerName(name): &CallerName) -> Self {
+        Self(name.clone())
+    }
+}
+
+impl ActorName {
+    pub(super) fn process() -> Self {
+        Self("confirmd".to_owned())
+    }
+}
+
 impl LaneName {
     /// Stands for accounts that have work and are not configured here.
     pub fn unconfigured() -> Self {

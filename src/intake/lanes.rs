@@ -16,7 +16,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{AccountSid, ActionId, Malformed},
+    domain::{AccountSid, ActionId, Actor, Malformed},
     store::{LaneReport, LaneView, PauseView},
 };
 
@@ -139,7 +139,8 @@ pub(super) async fn pause(
         None => caller.name().to_string(),
     };
     tracing::info!(%by, "Pausing a lane");
-    Ok(Json(intake.operator.pause(&account_sid, &by).await?.into()))
+    let operator = intake.operator.by(Actor::caller(caller.name()));
+    Ok(Json(operator.pause(&account_sid, &by).await?.into()))
 }
 
 /// Resume a lane
@@ -162,7 +163,8 @@ pub(super) async fn resume(
 ) -> Result<Json<LaneJson>, Problem> {
     let account_sid = configured(&intake, account_sid)?;
     tracing::info!(by = %caller.name(), "Resuming a lane");
-    Ok(Json(intake.operator.resume(&account_sid).await?.into()))
+    let operator = intake.operator.by(Actor::caller(caller.name()));
+    Ok(Json(operator.resume(&account_sid).await?.into()))
 }
 
 fn configured(intake: &Intake, account_sid: AccountSid) -> Result<AccountSid, Problem> {

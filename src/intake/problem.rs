@@ -27,6 +27,10 @@ pub(super) enum Problem {
     Invalid(Vec<Fault>),
     IdempotencyMismatch,
     MessageConflict,
+    /// Many would be replayed, and the caller has not said how many.
+    Unconfirmed {
+        number: u64,
+    },
     Unauthorized,
     Forbidden(Scope),
     NotFound,
@@ -70,7 +74,7 @@ impl Problem {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Invalid(_) | Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::MessageConflict => StatusCode::CONFLICT,
+            Self::MessageConflict | Self::Unconfirmed { .. } => StatusCode::CONFLICT,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -89,6 +93,7 @@ impl Problem {
             Self::Malformed(_) | Self::Invalid(_) => ("invalid-request", "The request is not valid"),
             Self::IdempotencyMismatch => ("idempotency-mismatch", "The event id was used for another event"),
             Self::MessageConflict => ("message-conflict", "The message is mapped to another action or account"),
+            Self::Unconfirmed { .. } => ("replay-unconfirmed", "How many are to be replayed must be said"),
             Self::Unauthorized => ("unauthorized", "A valid bearer token is needed"),
             Self::Forbidden(_) => ("forbidden", "The token lacks a scope"),
             Self::NotFound => ("not-found", "There is no such thing"),
@@ -111,6 +116,9 @@ impl Problem {
                 "This event id was used before, with other content. Nothing changed; a new event needs a new id.".into()
             }
             Self::MessageConflict => "The first mapping stands. Nothing changed.".into(),
+            Self::Unconfirmed { number } => {
+                format!("{number} would be replayed. Nothing changed; if that is what is wanted, say `confirm`: {number}.").into()
+            }
             Self::Unauthorized => "Send `Authorization: Bearer` and a token that is configured here.".into(),
             Self::Forbidden(scope) => format!("The token lacks the scope `{}`.", scope.as_str()).into(),
             Self::NotFound => "There is nothing at this path that the token may see.".into(),

@@ -1,7 +1,10 @@
 //! `POST /v1/dead-letters/replay`: makes dead letters due again.
 
+use std::time::Duration;
+
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::{
@@ -15,9 +18,12 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{AccountSid, EventId, LetterReason, Malformed, MessageSid, Namespace},
-    store::{LetterFilter, Replay},
+    domain::{AccountSid, Actor, EventId, LetterReason, Malformed, MessageSid, Namespace},
+    store::{LetterFilter, Run, is_confirmed},
 };
+
+/// How long a request works before it answers how far it came: well within what a request may take.
+const WORKS_FOR: Duration = Duration::from_secs(3);
 
 /// Which dead letters to replay, and how fast.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -35,6 +41,9 @@ pub(super) struct ReplayBody {
     /// The most to replay, the oldest first.
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 1000000, default = 1000000)]
     limit: Field<Most>,
+    /// How many would be replayed, as a dry run has counted: needed for more than 1,000, and then exact.
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 1000000)]
+    confirm: Field<Most>,
 }
 
 /// What must be true of a dead letter. What is left out may be anything.
@@ -119,6 +128,7 @@ struct Order {
     dry_run: bool,
     rate: u32,
     limit: u64,
+    confirm: Option<u64>,
 }
 
 impl ReplayBody {
@@ -127,7 +137,8 @@ impl ReplayBody {
         let DryRun(dry_run) = self.dry_run.optional("/dry_run", faults).unwrap_or(DryRun(true));
         let Rate(rate) = self.rate.optional("/rate", faults).unwrap_or_default();
         let Most(limit) = self.limit.optional("/limit", faults).unwrap_or_default();
-        Some(Order { filter: filter?, dry_run, rate, limit })
+        let confirm = self.confirm.optional("/confirm", faults).map(|Most(confirm)| confirm);
+        Some(Order { filter: filter?, dry_run, rate, limit, confirm })
     }
 }
 
@@ -156,14 +167,19 @@ pub(super) struct ReplayAnswer {
 /// Replay dead letters
 ///
 /// Makes them due again, the oldest first, `rate` a second. `dry_run` is true unless it is said to be false: look at
-/// what matches first.
+/// what matches first. A replay of very many may answer before it has done all of them (`replayed` is less than
+/// `matched`): the same again goes on, and nothing is replayed twice.
 #[utoipa::path(
     post,
     path = "/v1/dead-letters/replay",
     operation_id = "replay_dead_letters",
     tag = "dead letters",
     request_body(content = ReplayBody, example = json!({"filter": {"reason": "gave_up"}, "dry_run": true, "rate": 50})),
-    responses((status = 200, description = "How many matched, and how many were replayed.", body = ReplayAnswer))
+    responses(
+        (status = 200, description = "How many matched, and how many were replayed.", body = ReplayAnswer),
+        (status = 409, description = "More than 1,000 would be replayed, and `confirm` does not say how many. Nothing changed.",
+            body = super::problem::ProblemBody, content_type = "application/problem+json"),
+    )
 )]
 pub(super) async fn replay(
     State(intake): State<Intake>,
@@ -173,12 +189,24 @@ pub(super) async fn replay(
     let mut faults = Faults::default();
     let body: Object<ReplayBody> = document.parse()?;
     let parsed = body.required("", &mut faults).and_then(|body| body.parse(caller.namespace(), &mut faults));
-    let Order { filter, dry_run, rate, limit } = faults.or(parsed)?;
-    let Replay { matched, replayed } = if dry_run {
-        Replay { matched: intake.operator.count(&filter).await?, replayed: 0 }
-    } else {
-        tracing::info!(caller = %caller.name(), rate, limit, "Replaying dead letters");
-        intake.operator.replay(&filter, rate, limit).await?
-    };
+    let Order { filter, dry_run, rate, limit, confirm } = faults.or(parsed)?;
+    let operator = intake.operator.by(Actor::caller(caller.name()));
+    let matched = operator.count(&filter).await?;
+    if dry_run {
+        return Ok(Json(ReplayAnswer { matched, replayed: 0 }));
+    }
+    let number = matched.min(limit);
+    if !is_confirmed(number, confirm) {
+        return Err(Problem::Unconfirmed { number });
+    }
+    tracing::info!(caller = %caller.name(), rate, number, "Replaying dead letters");
+    let (began, mut replayed) = (Instant::now(), 0);
+    let mut run = Run::new(&filter, rate, number);
+    while began.elapsed() < WORKS_FOR {
+        match operator.replay_on(&mut run).await? {
+            0 => break,
+            part => replayed += part,
+        }
+    }
     Ok(Json(ReplayAnswer { matched, replayed }))
 }

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use crate::store::{DeadLetter, LetterFilter, LetterSubject, Operator, Replay, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use super::progress::Progress;
+use crate::store::{DeadLetter, LetterFilter, LetterSubject, Operator, Replay, Run, StoreError};
 
 /// Writes a dead letter a line.
 pub fn write(letters: &[DeadLetter], out: &mut impl io::Write) -> io::Result<()> {
@@ -22,9 +25,6 @@ pub fn write(letters: &[DeadLetter], out: &mut impl io::Write) -> io::Result<()>
     Ok(())
 }
 
-/// What is brought back in one go, before progress is told again.
-const STRIDE: u64 = 1000;
-
 /// Brings dead letters back, telling how far it is. Who is cut off calls again, and goes on where it ended.
 ///
 /// # Errors
@@ -34,17 +34,20 @@ pub async fn replay(
     filter: &LetterFilter,
     rate: u32,
     limit: u64,
-    mut progress: impl FnMut(Replay),
+    stop: &CancellationToken,
 ) -> Result<Replay, StoreError> {
     let mut whole = Replay { matched: operator.count(filter).await?, replayed: 0 };
-    while whole.replayed < limit.min(whole.matched) {
-        let stride = STRIDE.min(limit - whole.replayed);
-        let part = operator.replay_from(filter, rate, whole.replayed, stride).await?;
+    let mut run = Run::new(filter, rate, limit);
+    let all = limit.min(whole.matched);
+    let mut progress = Progress::new(Some(all));
+    while !stop.is_cancelled() {
+        let part = operator.replay_on(&mut run).await?;
         if part == 0 {
             break;
         }
         whole.replayed += part;
-        progress(whole);
+        progress.show(whole.replayed, || format!("{} of {all} brought back", whole.replayed));
     }
+    progress.end(format!("{} of {all} brought back", whole.replayed));
     Ok(whole)
 }

@@ -8,6 +8,7 @@ pub mod export;
 pub mod housekeeping;
 pub mod import;
 pub mod lanes;
+pub mod operations;
 mod progress;
 pub mod token;
 pub mod trace;

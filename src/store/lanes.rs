@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::postgres::PgConnection;
+
 use super::clock::Clock;
 use super::outbox::Outbox;
 use super::row::{count, parsed, small};
@@ -119,7 +121,13 @@ impl Outbox {
     /// # Errors
     /// Where Postgres does not answer.
     pub async fn resume_after_fault(&self, account_sid: &AccountSid) -> Result<(), StoreError> {
-        resume(&self.sessions, account_sid, Some("account_fault")).await
+        let account = account_sid.clone();
+        self.sessions
+            .run(move |session| {
+                let account = account.clone();
+                Box::pin(async move { resume(session, &account, Some("account_fault")).await.map(drop) })
+            })
+            .await
     }
 
     /// Says how this replica's side of a lane stands, for `GET /v1/lanes`.
@@ -155,31 +163,23 @@ impl Outbox {
     }
 }
 
-/// Ends a pause; with `only`, just one that this hand made.
+/// Ends a pause; with `only`, just one that this hand made. Gives how many were ended: one or none.
 pub(super) async fn resume(
-    sessions: &Sessions,
+    session: &mut PgConnection,
     account_sid: &AccountSid,
     only: Option<&'static str>,
-) -> Result<(), StoreError> {
-    let account = account_sid.as_str().to_owned();
-    sessions
-        .run(move |session| {
-            let account = account.clone();
-            Box::pin(async move {
-                sqlx::query(
-                    "-- Operator::resume
-                    update account_lane
-                    set paused_reason = null, paused_by = null, paused_at = null, probe_at = null
-                    where account_sid = $1 and paused_at is not null and ($2::text is null or paused_by = $2)",
-                )
-                .bind(account)
-                .bind(only)
-                .execute(session)
-                .await
-                .map(drop)
-            })
-        })
-        .await
+) -> Result<u64, sqlx::Error> {
+    sqlx::query(
+        "-- Operator::resume
+        update account_lane
+        set paused_reason = null, paused_by = null, paused_at = null, probe_at = null
+        where account_sid = $1 and paused_at is not null and ($2::text is null or paused_by = $2)",
+    )
+    .bind(account_sid.as_str())
+    .bind(only)
+    .execute(session)
+    .await
+    .map(|done| done.rows_affected())
 }
 
 /// Every lane that has work, a pause or a report; `also` are shown even without.

@@ -1,6 +1,6 @@
 //! Dead letters: feedback that was given up and events that expired, listed together, and brought back.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::row::{count, parsed, parsed_if_any, small};
 use super::session::Sessions;
@@ -8,7 +8,7 @@ use super::{Cursor, DeadLetter, LetterFilter, LetterSubject, Page, StoreError};
 use crate::domain::{AccountSid, EventId, LetterReason, MessageSid, Namespace};
 
 /// A filter as the parameters of a statement.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Terms {
     pub(super) namespace: Option<String>,
     pub(super) reason: Option<&'static str>,
@@ -30,6 +30,25 @@ impl From<&LetterFilter> for Terms {
             since: filter.since,
             until: filter.until,
         }
+    }
+}
+
+impl Terms {
+    /// As the record of a replay has it. The same filter is always the same words.
+    pub(super) fn in_words(&self) -> String {
+        let time = |at: Option<DateTime<Utc>>| at.map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true));
+        let words = [
+            ("namespace", self.namespace.clone()),
+            ("reason", self.reason.map(str::to_owned)),
+            ("account", self.account_sid.clone()),
+            ("message", self.message_sid.clone()),
+            ("event", self.event_id.clone()),
+            ("since", time(self.since)),
+            ("until", time(self.until)),
+        ];
+        let told: Vec<String> =
+            words.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name} {value}"))).collect();
+        if told.is_empty() { "all".to_owned() } else { told.join(", ") }
     }
 }
 

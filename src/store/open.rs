@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::clock::Clock;
 use super::session::{SessionOptions, Sessions};
 use super::{Doors, Inbox, InboxOptions, Ledger, Operator, Outbox, OutboxOptions, StoreError, Upkeep, UpkeepOptions};
-use crate::domain::AccountSid;
+use crate::domain::{AccountSid, Actor};
 
 /// Everything about the store that somebody decides.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Store {
             inbox: Inbox::new(inbox.max_waiting),
             outbox: Outbox { sessions: delivery.clone(), clock: clock.clone(), options: outbox },
             ledger: Ledger { sessions: reads.clone(), clock: clock.clone(), accounts: accounts.clone() },
-            operator: Operator { sessions: reads.clone(), clock: clock.clone(), accounts },
+            operator: Operator { sessions: reads.clone(), clock: clock.clone(), accounts, actor: Actor::process() },
             upkeep: Upkeep { sessions: delivery.clone(), clock: clock.clone(), options: upkeep },
             intake,
             delivery,

@@ -157,6 +157,27 @@ impl Upkeep {
         .await
     }
 
+    /// Forgets what operators did as long ago as the dead letters that are forgotten.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn forget_operations(&self) -> Result<u64, StoreError> {
+        self.step(
+            "-- Upkeep::forget_operations
+            with old as materialized (
+                select operation_id
+                from operation
+                where done_at <= coalesce($1, clock_timestamp()) - make_interval(secs => $2)
+                order by done_at
+                limit $3
+                for update skip locked
+            )
+            delete from operation using old where operation.operation_id = old.operation_id",
+            self.options.dead_letters,
+        )
+        .await
+    }
+
     async fn forget(&self, statement: &'static str) -> Result<u64, StoreError> {
         let dead_letters = self.options.dead_letters.as_secs_f64();
         let (now, history, batch) =

@@ -126,7 +126,7 @@ async fn check_finds_everything_that_is_wrong_in_one_go() {
     assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
 
     let unmigrated = Site::bare().await;
-    said(&unmigrated.run(&["check"]).await, 75, &["WRONG database: 1 migration(s) are missing"]);
+    said(&unmigrated.run(&["check"]).await, 75, &["WRONG database: ", "migration(s) are missing"]);
 }
 
 #[tokio::test]
@@ -319,6 +319,7 @@ async fn the_help_of_every_command_shows_an_example() {
         "dead-letters",
         "dead-letters list",
         "dead-letters replay",
+        "operations",
         "import",
         "export",
         "lanes",
