@@ -1,7 +1,9 @@
 //! What on-call sees: metrics, rules, dashboard and runbook, each held against the others and against real programs.
 
+mod programs;
 mod reference;
 mod rules;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
