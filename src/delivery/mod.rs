@@ -12,6 +12,8 @@ mod judge;
 mod lane;
 mod limit;
 mod settler;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

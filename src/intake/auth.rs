@@ -57,7 +57,7 @@ impl Callers {
     }
 
     /// Compares with every digest, whichever fits: how long it takes says nothing about any of them.
-    fn find(&self, token: &[u8]) -> Option<&Caller> {
+    pub(super) fn find(&self, token: &[u8]) -> Option<&Caller> {
         let told: [u8; 32] = Sha256::digest(token).into();
         let mut found = u32::MAX;
         for (index, (digest, _)) in (0_u32..).zip(self.0.iter()) {
@@ -78,7 +78,7 @@ pub(super) async fn identify(State(callers): State<Callers>, mut request: Reques
     next.run(request).await
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut told = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(only), None) = (told.next(), told.next()) else { return None };
     let (scheme, token) = only.as_bytes().split_at_checked("Bearer ".len())?;

@@ -4,14 +4,13 @@ use std::vec;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{
     Intake,
     accounts::Accounts,
     auth::Caller,
-    document::{Document, LARGE, SMALL, parse},
+    document::{self, Document, LARGE, SMALL},
     event_body::EventBody,
     events::{settled, told},
     fault::Faults,
@@ -83,16 +82,12 @@ pub(super) async fn take(
     caller: Caller,
     document: Document<LARGE>,
 ) -> Result<Json<BatchAnswer>, Problem> {
-    let mut faults = Faults::default();
-    let body: Object<BatchBody> = document.parse()?;
-    let items = body.required("", &mut faults).and_then(|body| body.events.required("/events", &mut faults));
-    let Items(items) = faults.or(items)?;
-
+    let Items(items) = parse(document.text())?;
     let mut events = Vec::with_capacity(items.len());
     let parsed: Vec<Parsed> = items
         .into_iter()
         .map(|item| {
-            let (event_id, event) = read(&item, &intake, &caller);
+            let (event_id, event) = read_item(item.get(), caller.namespace(), &intake.accounts);
             (event_id, event.map(|event| events.push(event)))
         })
         .collect();
@@ -103,12 +98,16 @@ pub(super) async fn take(
     Ok(Json(BatchAnswer { results }))
 }
 
+/// The items, none of them read yet.
+pub(super) fn parse(text: &str) -> Result<Items, Problem> {
+    let mut faults = Faults::default();
+    let body: Object<BatchBody> = document::parse(text)?;
+    let items = body.required("", &mut faults).and_then(|body| body.events.required("/events", &mut faults));
+    faults.or(items)
+}
+
 /// An item's id, and what was wrong with it; if nothing was, the store has an answer for it.
 type Parsed = (Option<EventId>, Result<(), Problem>);
-
-fn read(item: &RawValue, intake: &Intake, caller: &Caller) -> (Option<EventId>, Result<Event, Problem>) {
-    read_item(item.get(), caller.namespace(), &intake.accounts)
-}
 
 /// Reads one event, wherever it stands: its id, if it holds a well-formed one, and all that is wrong with it.
 pub(super) fn read_item(
@@ -120,7 +119,7 @@ pub(super) fn read_item(
         return (None, Err(Problem::TooLarge { most_bytes: SMALL }));
     }
     let mut faults = Faults::default();
-    let Ok(body) = parse::<Object<EventBody>>(item) else {
+    let Ok(body) = document::parse::<Object<EventBody>>(item) else {
         faults.at("", "must be well-formed JSON");
         return (None, faults.or(None));
     };

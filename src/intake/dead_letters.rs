@@ -54,7 +54,7 @@ impl TryFrom<String> for Limit {
 }
 
 impl ListParameters {
-    fn parse(query: Option<&str>) -> Result<Self, Problem> {
+    pub(super) fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let mut faults = Faults::default();
         let mut query = Query::new(query);
         let parameters = Self {
@@ -71,7 +71,7 @@ impl ListParameters {
         faults.or(Some(parameters))
     }
 
-    fn filter(&self, namespace: &Namespace) -> LetterFilter {
+    pub(super) fn filter(&self, namespace: &Namespace) -> LetterFilter {
         LetterFilter {
             namespace: Some(namespace.clone()),
             reason: self.reason,

@@ -26,6 +26,10 @@ pub(super) struct BodyDeadline(pub(super) Duration);
 pub(super) struct Document<const MOST: usize>(String);
 
 impl<const MOST: usize> Document<MOST> {
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         parse(&self.0)
     }

@@ -11,16 +11,18 @@ use utoipa::ToSchema;
 
 use super::{
     Intake,
+    accounts::Accounts,
     auth::Caller,
-    document::{Document, SMALL},
+    document::{self, Document, SMALL},
     event_body::EventBody,
     fault::Faults,
+    field::Field,
     idempotency_key::IdempotencyKey,
     object::Object,
     problem::Problem,
 };
 use crate::{
-    domain::{EventId, EventState, MessageSid},
+    domain::{Event, EventId, EventState, MessageSid, Namespace},
     store::{Acceptance, Accepted, NotTaken},
     telemetry::{self, EventAnswer},
 };
@@ -71,12 +73,7 @@ pub(super) async fn take(
     IdempotencyKey(header): IdempotencyKey,
     document: Document<SMALL>,
 ) -> Result<Response, Problem> {
-    let mut faults = Faults::default();
-    let body: Object<EventBody> = document.parse()?;
-    let parsed = body
-        .required("", &mut faults)
-        .and_then(|body| body.parse(header, caller.namespace(), &intake.accounts, &mut faults));
-    let event = faults.or(parsed)?;
+    let event = parse(document.text(), header, caller.namespace(), &intake.accounts)?;
     let event_id = event.key.event_id.clone();
     let accepted = intake.inbox.accept(event).await;
     telemetry::told(caller.name(), told(&accepted));
@@ -98,6 +95,19 @@ pub(super) const fn told(accepted: &Result<Accepted, NotTaken>) -> EventAnswer {
         Ok(Accepted::Conflict) => EventAnswer::Conflict,
         Err(_) => EventAnswer::NotTaken,
     }
+}
+
+/// The whole body, or all that is wrong with it.
+pub(super) fn parse(
+    text: &str,
+    header: Field<EventId>,
+    namespace: &Namespace,
+    accounts: &Accounts,
+) -> Result<Event, Problem> {
+    let mut faults = Faults::default();
+    let body: Object<EventBody> = document::parse(text)?;
+    let parsed = body.required("", &mut faults).and_then(|body| body.parse(header, namespace, accounts, &mut faults));
+    faults.or(parsed)
 }
 
 /// The answer of the store, and whether it was given before.

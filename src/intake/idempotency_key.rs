@@ -33,7 +33,7 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Field<EventId> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Field<EventId> {
     let mut told = headers.get_all(NAME).iter();
     match (told.next(), told.next()) {
         (None, _) => Field::Absent,

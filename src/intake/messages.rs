@@ -14,7 +14,7 @@ use super::{
     Intake,
     accounts::Accounts,
     auth::Caller,
-    document::{Document, SMALL},
+    document::{self, Document, SMALL},
     fault::Faults,
     field::Field,
     labels::{LabelsBody, LabelsJson},
@@ -109,11 +109,7 @@ pub(super) async fn register(
     caller: Caller,
     document: Document<SMALL>,
 ) -> Result<Response, Problem> {
-    let mut faults = Faults::default();
-    let body: Object<MessageBody> = document.parse()?;
-    let parsed =
-        body.required("", &mut faults).and_then(|body| body.parse(caller.namespace(), &intake.accounts, &mut faults));
-    let registration = faults.or(parsed)?;
+    let registration = parse(document.text(), caller.namespace(), &intake.accounts)?;
     let Registration { action_id, message_sid, account_sid, .. } = registration.clone();
     let (status, state) = match intake.inbox.register(registration).await? {
         Registered::Created(state) => (StatusCode::CREATED, state),
@@ -122,6 +118,14 @@ pub(super) async fn register(
     };
     let mapped = MessageMapped { message_sid, action_id, account_sid, feedback: state.into() };
     Ok((status, Json(mapped)).into_response())
+}
+
+/// The whole body, or all that is wrong with it.
+pub(super) fn parse(text: &str, namespace: &Namespace, accounts: &Accounts) -> Result<Registration, Problem> {
+    let mut faults = Faults::default();
+    let body: Object<MessageBody> = document::parse(text)?;
+    let parsed = body.required("", &mut faults).and_then(|body| body.parse(namespace, accounts, &mut faults));
+    faults.or(parsed)
 }
 
 /// One message: its mapping, its feedback, its attempts.

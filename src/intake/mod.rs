@@ -13,6 +13,7 @@ mod accounts;
 mod actions;
 mod auth;
 mod batch;
+pub mod counter;
 mod dead_letters;
 mod document;
 mod edge;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{
     Intake,
     auth::Caller,
-    document::{Document, SMALL},
+    document::{self, Document, SMALL},
     fault::Faults,
     field::{Field, Member, Scalar},
     moment::Moment,
@@ -123,8 +123,8 @@ impl Member for Most {
 
 /// A replay that was asked for, or a question about one.
 #[derive(Debug)]
-struct Order {
-    filter: LetterFilter,
+pub(super) struct Order {
+    pub(super) filter: LetterFilter,
     dry_run: bool,
     rate: u32,
     limit: u64,
@@ -154,6 +154,14 @@ impl FilterBody {
             until: self.until.optional("/filter/until", faults).map(|Moment(moment)| moment),
         }
     }
+}
+
+/// The whole body, or all that is wrong with it.
+pub(super) fn parse(text: &str, namespace: &Namespace) -> Result<Order, Problem> {
+    let mut faults = Faults::default();
+    let body: Object<ReplayBody> = document::parse(text)?;
+    let parsed = body.required("", &mut faults).and_then(|body| body.parse(namespace, &mut faults));
+    faults.or(parsed)
 }
 
 /// What a replay did, or would do.
@@ -186,10 +194,7 @@ pub(super) async fn replay(
     caller: Caller,
     document: Document<SMALL>,
 ) -> Result<Json<ReplayAnswer>, Problem> {
-    let mut faults = Faults::default();
-    let body: Object<ReplayBody> = document.parse()?;
-    let parsed = body.required("", &mut faults).and_then(|body| body.parse(caller.namespace(), &mut faults));
-    let Order { filter, dry_run, rate, limit, confirm } = faults.or(parsed)?;
+    let Order { filter, dry_run, rate, limit, confirm } = parse(document.text(), caller.namespace())?;
     let operator = intake.operator.by(Actor::caller(caller.name()));
     let matched = operator.count(&filter).await?;
     if dry_run {

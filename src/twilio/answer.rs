@@ -89,16 +89,18 @@ fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     body.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(body).ok()).flatten()
 }
 
-/// Reads a whole answer.
-pub(super) fn read(asked: &MessageSid, status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    Answer::Http {
-        status,
-        agreement: object(body).map_or(Agreement::Unverifiable, |body| agreement(asked, &body)),
-        code: object::<ErrorBody>(body).and_then(|body| body.code),
-        retry_after: retry_after(headers),
-        request_id: text("twilio-request-id").and_then(request_id),
-        concurrent: text("twilio-concurrent-requests").and_then(|number| number.trim().parse().ok()),
+impl Answer {
+    /// Reads a whole answer. Whatever it is, this does not fail.
+    pub fn read(asked: &MessageSid, status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        Self::Http {
+            status,
+            agreement: object(body).map_or(Agreement::Unverifiable, |body| agreement(asked, &body)),
+            code: object::<ErrorBody>(body).and_then(|body| body.code),
+            retry_after: retry_after(headers),
+            request_id: text("twilio-request-id").and_then(request_id),
+            concurrent: text("twilio-concurrent-requests").and_then(|number| number.trim().parse().ok()),
+        }
     }
 }
 
@@ -125,8 +127,8 @@ fn request_id(text: &str) -> Option<String> {
 /// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    if text.bytes().all(|digit| digit.is_ascii_digit()) {
+        return text.parse().ok().map(Duration::from_secs);
     }
     let until = httpdate::parse_http_date(text).ok()?;
     let sent = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()?;
@@ -142,7 +144,7 @@ mod tests {
 
     fn read_body(body: &str) -> Agreement {
         let asked = SID.to_owned().try_into().unwrap();
-        match read(&asked, 200, &HeaderMap::new(), body.as_bytes()) {
+        match Answer::read(&asked, 200, &HeaderMap::new(), body.as_bytes()) {
             Answer::Http { agreement, .. } => agreement,
             Answer::None(_) => unreachable!("it was read"),
         }
@@ -191,7 +193,7 @@ mod tests {
             Some(Duration::from_secs(90))
         );
         assert_eq!(after(&[date, (RETRY_AFTER, "Thu, 30 Jul 2015 19:59:00 GMT")]), None);
-        for garbage in ["-1", "abc", "", "1.5", "Thu, 30 Jul 2015 20:01:30 GMT"] {
+        for garbage in ["-1", "+3", "abc", "", "1.5", "3, 3", "Thu, 30 Jul 2015 20:01:30 GMT"] {
             assert_eq!(after(&[(RETRY_AFTER, garbage)]), None, "{garbage}");
         }
     }

@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, Failure, Reply, read};
+use super::answer::{Answer, Failure, Reply};
 use crate::domain::{AccountSid, MessageSid};
 
 /// Longest answer that is read; what Twilio sends has a few hundred bytes.
@@ -109,7 +109,7 @@ async fn exchange(request: reqwest::RequestBuilder, message_sid: &MessageSid) ->
         }
     }
     body.truncate(LONGEST_BODY);
-    read(message_sid, response.status().as_u16(), response.headers(), &body)
+    Answer::read(message_sid, response.status().as_u16(), response.headers(), &body)
 }
 
 fn failed(error: &reqwest::Error) -> Answer {
