@@ -1,5 +1,7 @@
 //! Opens every room, and closes them in order. The only file that knows them all.
 
+mod reload;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,11 +14,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::reload::{Reloaded, Reloader, reload_on};
 use crate::config::{self, Config, Role};
-use crate::delivery::{Backoff, Delivery, LaneConfig, LaneOptions, Policy};
+use crate::delivery::{Backoff, Delivery, Lane, LaneConfig, LaneOptions, Policy};
 use crate::domain::Scope;
 use crate::intake::listener::{self, ListenerOptions};
-use crate::intake::{CallerOptions, IntakeOptions, Readiness, operations_router, router, within_edge};
+use crate::intake::{CallerOptions, Callers, IntakeOptions, Readiness, operations_router, router, within_edge};
 use crate::operate::housekeeping::{Housekeeper, HousekeepingOptions};
 use crate::store::{
     Clock, InboxOptions, OutboxOptions, SessionOptions, Store, StoreOptions, UpkeepOptions, connect_options,
@@ -30,6 +33,7 @@ pub struct App {
     store: Store,
     readiness: Readiness,
     delivery: Option<Delivery>,
+    callers: Callers,
     listeners: Vec<(TcpListener, axum::Router)>,
 }
 
@@ -40,14 +44,16 @@ impl App {
     /// Where the database cannot be used or an address not be bound; the text says which.
     pub async fn new(config: Config, role: Role, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let lanes = config.accounts.iter().map(|account| (account.account_sid.clone(), account.name.clone()));
-        let callers: Vec<_> = config.callers.iter().map(|caller| caller.name.clone()).collect();
-        telemetry::count_from_zero(lanes, &callers);
+        let names: Vec<_> = config.callers.iter().map(|caller| caller.name.clone()).collect();
+        telemetry::count_from_zero(lanes, &names);
         let store = store(&config, Clock::default())?;
         let delivery = if role.delivers() { Some(delivery(&config, &store)?) } else { None };
         let readiness = Readiness::new(store.ledger.clone());
         let operations = operations_router(readiness.clone(), metrics);
+        let callers = Callers::from(callers(&config));
         let interface = role.takes_events().then(|| {
-            router(store.inbox.clone(), store.ledger.clone(), store.operator.clone(), intake_options(&config))
+            let options = intake_options(&config, callers.clone());
+            router(store.inbox.clone(), store.ledger.clone(), store.operator.clone(), options)
         });
         let mut listeners = Vec::new();
         let served = match (interface, config.server.operations_listen) {
@@ -59,7 +65,7 @@ impl App {
             let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
             listeners.push((listener, within_edge(router, config.server.request_timeout)));
         }
-        Ok(Self { config, store, readiness, delivery, listeners })
+        Ok(Self { config, store, readiness, delivery, callers, listeners })
     }
 
     /// Where it listens: first for callers, then, if apart, for probes and metrics.
@@ -72,12 +78,18 @@ impl App {
         &self.store
     }
 
+    /// What takes a new configuration over while this one runs.
+    pub fn reloader(&self) -> Reloader {
+        let lanes = self.delivery.iter().flat_map(|delivery| &delivery.lanes).map(Lane::control).collect();
+        Reloader { keys: self.config.keys.clone(), callers: self.callers.clone(), lanes }
+    }
+
     /// Runs until told to stop, then stops in order, within `server.drain_deadline`.
     ///
     /// First `/readyz` says no, for `drain_delay`, so that balancers look elsewhere; then no more is accepted, and what
     /// was accepted is committed; then nothing more is claimed, and what is in flight is finished or its leases ended.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { config, store, readiness, delivery, listeners } = self;
+        let Self { config, store, readiness, delivery, callers: _, listeners } = self;
         let server = &config.server;
         let (stop_listening, stop_delivery) = (CancellationToken::new(), CancellationToken::new());
 
@@ -259,15 +271,19 @@ fn replica_name() -> String {
     format!("{}-{}", if host.is_empty() { "confirmd" } else { &host }, std::process::id())
 }
 
-fn intake_options(config: &Config) -> IntakeOptions {
+fn callers(config: &Config) -> Vec<CallerOptions> {
     let caller = |caller: &config::Caller| CallerOptions {
         name: caller.name.clone(),
         namespace: caller.namespace.clone(),
         scopes: Scope::ALL.into_iter().filter(|scope| caller.scopes.allow(*scope)).collect(),
         token_digests: caller.tokens_sha256.clone(),
     };
+    config.callers.iter().map(caller).collect()
+}
+
+fn intake_options(config: &Config, callers: Callers) -> IntakeOptions {
     IntakeOptions {
-        callers: config.callers.iter().map(caller).collect(),
+        callers,
         accounts: config.accounts.iter().map(|account| account.account_sid.clone()).collect(),
         body_deadline: config.server.body_timeout,
     }

@@ -30,9 +30,18 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let config = load(&args.config, args.role)?;
     telemetry::init_logs(config.log.format, &config.log.filter).map_err(|error| Failure::Usage(error.to_string()))?;
     let stop = until_signalled()?;
+    // Heard from the start: nobody who reloads too early ends the process by it.
+    let hangup = signal(SignalKind::hangup())?;
     // Whoever is told to stop while it still waits for Postgres has nothing to finish.
     match stop.run_until_cancelled(start(config, &args)).await {
-        Some(app) => app?.run(stop).await,
+        Some(app) => {
+            let app = app?;
+            let (path, role) = (args.config.config, args.role);
+            let load = move || Config::load(path.as_deref(), &Environment::of_process(), role);
+            let reloading = tokio::spawn(app::reload_on(hangup, app.reloader(), load));
+            app.run(stop).await;
+            reloading.abort();
+        }
         None => tracing::info!("Stopped before it began"),
     }
     Ok(())

@@ -38,7 +38,7 @@ enum Command {
     Dev(DevArgs),
     /// Run the service
     #[command(
-        after_help = "Example:\n  confirmd serve --config /etc/confirmd.toml\n  confirmd serve --role worker\n\nAnswers SIGTERM by stopping in order, within server.drain_deadline; a second signal ends at once."
+        after_help = "Example:\n  confirmd serve --config /etc/confirmd.toml\n  confirmd serve --role worker\n\nAnswers SIGTERM by stopping in order, within server.drain_deadline; a second signal ends at once.\nAnswers SIGHUP by reading the configuration again: callers, credentials and limits of accounts and the log's filter\nare taken over; whatever else changed is named and waits for a restart. Replace the file in one move (mv)."
     )]
     Serve(ServeArgs),
     /// Bring the database's schema up to date

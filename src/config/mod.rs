@@ -5,6 +5,7 @@
 
 mod accounts;
 mod callers;
+mod changes;
 mod credentials;
 mod database;
 mod delivery;
@@ -26,8 +27,11 @@ mod wrong;
 
 use std::{fs, path::Path};
 
+use secrecy::ExposeSecret as _;
+
 pub use accounts::Account;
 pub use callers::{Caller, Scopes};
+pub use changes::{Keys, is_live};
 pub use credentials::Credentials;
 pub use database::Database;
 pub use delivery::Delivery;
@@ -54,6 +58,8 @@ pub struct Config {
     pub delivery: Delivery,
     pub retention: Retention,
     pub log: Log,
+    /// What each key says, to be compared.
+    pub keys: Keys,
 }
 
 /// Which half of confirmd a process is. Any number of replicas of any of them share one Postgres.
@@ -109,7 +115,7 @@ impl Config {
         let root = Table::root(&tree, findings);
         let allow_insecure_twilio = root.flag("allow_insecure_twilio");
         let delivery = Delivery::read(&root.table("delivery"), allow_insecure_twilio);
-        let config = Self {
+        let mut config = Self {
             server: Server::read(&root.table("server")),
             database: Database::read(&root.table("database")),
             callers: Caller::read_all(&root, role),
@@ -118,7 +124,9 @@ impl Config {
             delivery,
             retention: Retention::read(&root.table("retention")),
             log: Log::read(&root.table("log")),
+            keys: Keys::of(&tree),
         };
+        config.keys.set("database.url", config.database.url.expose_secret());
         rules::check(&config, findings);
         Ok(config)
     }

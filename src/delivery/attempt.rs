@@ -42,13 +42,12 @@ impl Sender {
         }
         let _flight = Flight::begin(&self, &lease);
         let start = self.governor.start();
-        let credential = &self.account.credentials[start.credential];
-        let reply = self.twilio.send_feedback(&self.account, credential, &lease.message_sid).await;
+        let reply = self.twilio.send_feedback(&self.account, start.credential(), &lease.message_sid).await;
         let (class, dice) = (classify(&reply.answer), rand::random());
-        self.governor.learn(start, class, &reply.answer, dice);
+        self.governor.learn(&start, class, &reply.answer, dice);
         let mut verdict = judge(&reply.answer, &lease.past, &self.policy, dice);
         if class == Class::AccountFault {
-            match self.governor.refused(start) {
+            match self.governor.refused(&start) {
                 AccountFault::TryTheOther => verdict = Verdict::Retry(Retry::Unburnt { after: Duration::ZERO }),
                 AccountFault::Pause => self.pause(&reply.answer).await,
             }

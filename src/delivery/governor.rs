@@ -9,7 +9,7 @@ use super::limit::{Limit, Load};
 use crate::domain::{Class, LaneName};
 use crate::store::Door;
 use crate::telemetry;
-use crate::twilio::{Answer, Failure};
+use crate::twilio::{Answer, Credential, Failure};
 
 /// Shared by a lane and its attempts.
 pub(super) struct Governor {
@@ -27,16 +27,23 @@ struct Learnt {
 
 /// Which of one or two credentials is in use, and which were refused since the last answer that let us in.
 struct Credentials {
-    count: usize,
+    held: Arc<[Credential]>,
     in_use: usize,
     refused: usize,
 }
 
 /// What an attempt starts with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Start {
-    pub(super) credential: usize,
+    held: Arc<[Credential]>,
+    in_use: usize,
     pub(super) round: u64,
+}
+
+impl Start {
+    pub(super) fn credential(&self) -> &Credential {
+        &self.held[self.in_use]
+    }
 }
 
 /// What a lane does about a fault of its account.
@@ -49,8 +56,15 @@ pub(super) enum AccountFault {
 }
 
 impl Governor {
-    pub(super) fn new(name: LaneName, door: Arc<Door>, limit: Limit, breaker: Breaker, credentials: usize) -> Self {
-        let credential = Credentials { count: credentials.max(1), in_use: 0, refused: 0 };
+    /// `credentials`: at least one.
+    pub(super) fn new(
+        name: LaneName,
+        door: Arc<Door>,
+        limit: Limit,
+        breaker: Breaker,
+        credentials: Vec<Credential>,
+    ) -> Self {
+        let credential = Credentials { held: credentials.into(), in_use: 0, refused: 0 };
         let learnt = Mutex::new(Learnt { limit, breaker, credential, paused: false });
         let governor = Self { name, door, learnt };
         telemetry::lane_limit(&governor.name, limit.now());
@@ -63,11 +77,27 @@ impl Governor {
 
     pub(super) fn start(&self) -> Start {
         let learnt = self.learnt();
-        Start { credential: learnt.credential.in_use, round: learnt.limit.round() }
+        let Credentials { held, in_use, .. } = &learnt.credential;
+        Start { held: held.clone(), in_use: *in_use, round: learnt.limit.round() }
+    }
+
+    /// What an operator decided anew: what has begun goes on as it began, what begins uses these. Gives whether the
+    /// credentials are others than before: if not, what was learnt of them stays.
+    pub(super) fn set(&self, credentials: Vec<Credential>, max_concurrency: u32, yield_above: u32) -> bool {
+        let mut learnt = self.learnt();
+        let others = learnt.credential.held.len() != credentials.len()
+            || !learnt.credential.held.iter().zip(&credentials).all(|(held, told)| held.is_same(told));
+        if others {
+            learnt.credential = Credentials { held: credentials.into(), in_use: 0, refused: 0 };
+        }
+        let moved = learnt.limit.set(max_concurrency, yield_above);
+        self.door.resize(moved, learnt.limit.now());
+        telemetry::lane_limit(&self.name, learnt.limit.now());
+        others
     }
 
     /// Learns from an answer, and moves the door with the limit and the breaker.
-    pub(super) fn learn(&self, start: Start, class: Class, answer: &Answer, dice: f64) {
+    pub(super) fn learn(&self, start: &Start, class: Class, answer: &Answer, dice: f64) {
         let now = Instant::now();
         let mut learnt = self.learnt();
         match class {
@@ -93,16 +123,17 @@ impl Governor {
     }
 
     /// The account refused the credential that an attempt started with.
-    pub(super) fn refused(&self, start: Start) -> AccountFault {
-        telemetry::credential_refused(&self.name, start.credential);
+    pub(super) fn refused(&self, start: &Start) -> AccountFault {
+        telemetry::credential_refused(&self.name, start.in_use);
         let mut learnt = self.learnt();
         let credential = &mut learnt.credential;
-        if start.credential != credential.in_use {
+        // One that is not held any more says nothing of those that are.
+        if start.in_use != credential.in_use || !Arc::ptr_eq(&start.held, &credential.held) {
             return AccountFault::TryTheOther;
         }
-        credential.in_use = (credential.in_use + 1) % credential.count;
+        credential.in_use = (credential.in_use + 1) % credential.held.len();
         credential.refused += 1;
-        if credential.refused < credential.count {
+        if credential.refused < credential.held.len() {
             return AccountFault::TryTheOther;
         }
         credential.refused = 0;

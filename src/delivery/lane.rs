@@ -18,7 +18,7 @@ use super::settler::Settler;
 use crate::domain::AccountSid;
 use crate::store::{Door, LaneReport, LaneState, Lease, Outbox, StoreError, Ticket, Wanted};
 use crate::telemetry;
-use crate::twilio::Twilio;
+use crate::twilio::{Credential, Twilio};
 
 /// What an operator decides about all lanes.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Lane {
         let limit = Limit::new(max_concurrency, yield_above);
         let (door, received) = Door::new(limit.now());
         let breaker = Breaker::new(options.breaker_threshold);
-        let governor = Governor::new(name.clone(), door.clone(), limit, breaker, account.credentials.len());
+        let governor = Governor::new(name.clone(), door.clone(), limit, breaker, account.credentials.clone());
         let sender = Arc::new(Sender {
             name,
             account,
@@ -92,6 +92,11 @@ impl Lane {
 
     pub fn door(&self) -> &Arc<Door> {
         &self.sender.door
+    }
+
+    /// What an operator may decide anew while the lane runs.
+    pub fn control(&self) -> LaneControl {
+        LaneControl(self.sender.clone())
     }
 
     /// How many requests may be in flight now.
@@ -267,6 +272,30 @@ impl Lane {
             tracing::warn!(lane = %self.sender.name, unanswered = tickets.len(), "Stopped before Twilio answered; these will be sent again");
             log_unended(self.sender.outbox.interrupt(tickets).await);
         }
+    }
+}
+
+/// One lane, for who decides anew about it. Cheap to clone.
+#[derive(Clone)]
+pub struct LaneControl(Arc<Sender>);
+
+impl LaneControl {
+    pub fn account_sid(&self) -> &AccountSid {
+        &self.0.account.account_sid
+    }
+
+    /// From now on requests are sent with these. What has begun goes on as it began. Gives whether the credentials are
+    /// others.
+    pub fn set(&self, credentials: Vec<Credential>, max_concurrency: u32, yield_above: u32) -> bool {
+        self.0.governor.set(credentials, max_concurrency, yield_above)
+    }
+
+    /// If the lane is paused for a fault of its account, the next request that probes it goes at once.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer; the probe goes when it would have gone.
+    pub async fn probe_soon(&self) -> Result<(), StoreError> {
+        self.0.outbox.probe_soon(self.account_sid()).await
     }
 }
 

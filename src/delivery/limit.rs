@@ -41,6 +41,16 @@ impl Limit {
         self.round
     }
 
+    /// Sets what an operator decides anew. Gives by how much the limit moved.
+    pub fn set(&mut self, most: u32, yield_above: u32) -> i64 {
+        let before = self.now;
+        (self.most, self.yield_above) = (most, yield_above);
+        if most < self.now {
+            self.shrink_to(most);
+        }
+        i64::from(self.now) - i64::from(before)
+    }
+
     /// Learns from an answer to a request of `round`. Gives by how much the limit moved.
     pub fn learn(&mut self, round: u64, load: Load) -> i64 {
         let before = self.now;
@@ -109,6 +119,17 @@ mod tests {
         assert_eq!(limit.learn(0, Load::Answered { concurrent: Some(65) }), -2);
         assert_eq!(limit.learn(0, Load::Answered { concurrent: Some(65) }), 0);
         assert_eq!(limit.now(), 6);
+    }
+
+    #[test]
+    fn a_new_most_takes_hold_at_once_when_it_is_lower_and_is_grown_into_when_it_is_higher() {
+        let mut limit = Limit::new(10, 64);
+        assert_eq!((limit.set(3, 64), limit.now()), (-5, 3));
+        assert_eq!((limit.set(5, 64), limit.now()), (0, 3));
+        for _ in 0..100 {
+            limit.learn(1, FINE);
+        }
+        assert_eq!(limit.now(), 5);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub use backoff::Backoff;
 pub use breaker::Breaker;
 pub use judge::{Policy, Row, TABLE, classify, judge};
-pub use lane::{Lane, LaneOptions, Step};
+pub use lane::{Lane, LaneControl, LaneOptions, Step};
 pub use limit::{Limit, Load};
 pub use settler::Settler;
 

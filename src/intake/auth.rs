@@ -1,6 +1,6 @@
 //! Who is calling: a bearer token, its digest, and the caller that it belongs to.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -42,28 +42,42 @@ impl Caller {
     }
 }
 
-/// Every configured caller, by the digests of its tokens.
+/// Every configured caller, by the digests of its tokens. All clones see the ones that were set last.
 #[derive(Clone)]
-pub(super) struct Callers(Arc<[([u8; 32], Caller)]>);
+pub struct Callers(Arc<RwLock<ByDigest>>);
+
+type ByDigest = Arc<[([u8; 32], Caller)]>;
+
+impl From<Vec<CallerOptions>> for Callers {
+    fn from(callers: Vec<CallerOptions>) -> Self {
+        Self(Arc::new(RwLock::new(by_digest(callers))))
+    }
+}
+
+fn by_digest(callers: Vec<CallerOptions>) -> ByDigest {
+    let by_digest = callers.into_iter().flat_map(|options| {
+        let digests = options.token_digests.clone();
+        let caller = Caller(Arc::new(options));
+        digests.into_iter().map(move |digest| (digest, caller.clone()))
+    });
+    by_digest.collect()
+}
 
 impl Callers {
-    pub(super) fn new(callers: Vec<CallerOptions>) -> Self {
-        let by_digest = callers.into_iter().flat_map(|options| {
-            let digests = options.token_digests.clone();
-            let caller = Caller(Arc::new(options));
-            digests.into_iter().map(move |digest| (digest, caller.clone()))
-        });
-        Self(by_digest.collect())
+    /// From now on these may call, and nobody else. Requests that have begun go on.
+    pub fn set(&self, callers: Vec<CallerOptions>) {
+        *self.0.write().expect("no holder panics") = by_digest(callers);
     }
 
     /// Compares with every digest, whichever fits: how long it takes says nothing about any of them.
-    pub(super) fn find(&self, token: &[u8]) -> Option<&Caller> {
+    pub(super) fn find(&self, token: &[u8]) -> Option<Caller> {
+        let callers = self.0.read().expect("no holder panics").clone();
         let told: [u8; 32] = Sha256::digest(token).into();
         let mut found = u32::MAX;
-        for (index, (digest, _)) in (0_u32..).zip(self.0.iter()) {
+        for (index, (digest, _)) in (0_u32..).zip(callers.iter()) {
             found.conditional_assign(&index, told.ct_eq(digest));
         }
-        self.0.get(usize::try_from(found).ok()?).map(|(_, caller)| caller)
+        callers.get(usize::try_from(found).ok()?).map(|(_, caller)| caller.clone())
     }
 }
 
@@ -72,7 +86,6 @@ pub(super) async fn identify(State(callers): State<Callers>, mut request: Reques
     // A missing token is compared as well.
     if let Some(caller) = callers.find(bearer(request.headers()).unwrap_or_default()) {
         tracing::Span::current().record("caller", caller.name().as_str());
-        let caller = caller.clone();
         request.extensions_mut().insert(caller);
     }
     next.run(request).await
@@ -106,7 +119,7 @@ mod tests {
             scopes: vec![Scope::Ingest],
             token_digests: tokens.iter().map(|token| Sha256::digest(token).into()).collect(),
         };
-        Callers::new(vec![caller("login", &["old", "new"]), caller("signup", &["other"])])
+        vec![caller("login", &["old", "new"]), caller("signup", &["other"])].into()
     }
 
     fn who(values: &[&[u8]]) -> Option<String> {
@@ -153,7 +166,22 @@ mod tests {
     }
 
     #[test]
+    fn callers_that_are_set_anew_are_known_at_once_and_the_others_no_more() {
+        let (callers, others) = (callers(), callers());
+        let seen = callers.clone();
+        callers.set(vec![CallerOptions {
+            name: "billing".to_owned().try_into().unwrap(),
+            namespace: "default".to_owned().try_into().unwrap(),
+            scopes: vec![Scope::Read],
+            token_digests: vec![Sha256::digest("newest").into()],
+        }]);
+        assert_eq!(seen.find(b"newest").unwrap().name().as_str(), "billing");
+        assert!(seen.find(b"old").is_none());
+        assert!(others.find(b"old").is_some(), "others' callers are their own");
+    }
+
+    #[test]
     fn without_callers_nobody_gets_in() {
-        assert!(Callers::new(Vec::new()).find(b"").is_none());
+        assert!(Callers::from(Vec::new()).find(b"").is_none());
     }
 }

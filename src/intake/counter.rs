@@ -29,12 +29,12 @@ pub struct Counter {
 impl Counter {
     /// `namespace`: of whoever is served.
     pub fn new(callers: Vec<CallerOptions>, accounts: Vec<AccountSid>, namespace: Namespace) -> Self {
-        Self { callers: Callers::new(callers), accounts: Accounts::new(accounts), namespace }
+        Self { callers: callers.into(), accounts: Accounts::new(accounts), namespace }
     }
 
     /// Whom the `Authorization` header names.
-    pub fn caller(&self, headers: &HeaderMap) -> Option<&CallerName> {
-        self.callers.find(bearer(headers).unwrap_or_default()).map(|caller| caller.name())
+    pub fn caller(&self, headers: &HeaderMap) -> Option<CallerName> {
+        self.callers.find(bearer(headers).unwrap_or_default()).map(|caller| caller.name().clone())
     }
 
     /// The body of `POST /v1/events`, with its `Idempotency-Key` header.

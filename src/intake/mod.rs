@@ -49,9 +49,9 @@ use std::time::Duration;
 use axum::{Router, extract::FromRef, routing::get};
 use utoipa_axum::routes;
 
-use self::{accounts::Accounts, auth::Callers, document::BodyDeadline, policy::Guarded};
+use self::{accounts::Accounts, document::BodyDeadline, policy::Guarded};
 pub use self::{
-    auth::CallerOptions,
+    auth::{CallerOptions, Callers},
     edge::within_edge,
     line::{EventReader, LineFault, ReadEvent},
     openapi::openapi,
@@ -63,9 +63,9 @@ use crate::{
 };
 
 /// Who may call, about which accounts, and for how long.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct IntakeOptions {
-    pub callers: Vec<CallerOptions>,
+    pub callers: Callers,
     /// The configured ones. If it is only one, messages need not name it.
     pub accounts: Vec<AccountSid>,
     /// How long the body of a request may take to arrive.
@@ -92,7 +92,7 @@ impl FromRef<Intake> for BodyDeadline {
 pub fn router(inbox: Inbox, ledger: Ledger, operator: Operator, options: IntakeOptions) -> Router {
     let accounts = Accounts::new(options.accounts);
     let intake = Intake { inbox, ledger, operator, accounts, body_deadline: BodyDeadline(options.body_deadline) };
-    v1().into_router(Callers::new(options.callers)).merge(openapi::routes()).with_state(intake)
+    v1().into_router(options.callers).merge(openapi::routes()).with_state(intake)
 }
 
 fn v1() -> Guarded {

@@ -116,6 +116,31 @@ impl Outbox {
             .await
     }
 
+    /// Makes the probe of a lane that is paused for a fault of its account due now.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn probe_soon(&self, account_sid: &AccountSid) -> Result<(), StoreError> {
+        let (account, now) = (account_sid.as_str().to_owned(), self.clock.now());
+        self.sessions
+            .run(move |session| {
+                let account = account.clone();
+                Box::pin(async move {
+                    sqlx::query(
+                        "-- Outbox::probe_soon
+                        update account_lane set probe_at = coalesce($2, clock_timestamp())
+                        where account_sid = $1 and paused_by = 'account_fault' and probe_at > coalesce($2, clock_timestamp())",
+                    )
+                    .bind(account)
+                    .bind(now)
+                    .execute(session)
+                    .await
+                    .map(drop)
+                })
+            })
+            .await
+    }
+
     /// Ends a pause for a fault of the account. An operator's pause stands.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use metrics::{counter, histogram};
 
-use super::moments::EventAnswer;
+use super::moments::{EventAnswer, Reload};
 use super::names::*;
 use crate::domain::{AccountSid, CallerName, Class, DeadReason, EventState, LaneName};
 
@@ -34,6 +34,9 @@ pub fn count_from_zero(lanes: impl IntoIterator<Item = (AccountSid, LaneName)>, 
         for answer in EventAnswer::ALL {
             counter!(CALLER_EVENTS_TOTAL, "caller" => caller.to_string(), "answer" => answer.as_str()).absolute(0);
         }
+    }
+    for outcome in Reload::ALL {
+        counter!(CONFIG_RELOADS_TOTAL, "outcome" => outcome.as_str()).absolute(0);
     }
     for because in ["queue_full", "unavailable"] {
         counter!(NOT_TAKEN_TOTAL, "because" => because).absolute(0);

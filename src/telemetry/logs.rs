@@ -5,6 +5,7 @@ use std::{
     error::Error,
     fmt::{self, Write as _},
     io::{self, IsTerminal},
+    sync::OnceLock,
 };
 
 use tracing::Subscriber;
@@ -12,10 +13,17 @@ use tracing_subscriber::{
     EnvFilter,
     field::MakeExt,
     fmt::{MakeWriter, format},
+    reload,
     util::SubscriberInitExt,
 };
 
 use crate::config::LogFormat;
+
+/// Sets the filter of the log anew.
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+/// Of this process: there is one log in it.
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 
 /// Logs from here on. Fails if `filter` is none, or if somebody logs already.
 pub fn init_logs(log_format: LogFormat, filter: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -25,8 +33,19 @@ pub fn init_logs(log_format: LogFormat, filter: &str) -> Result<(), Box<dyn Erro
         LogFormat::Auto if !terminal => Style::Json,
         LogFormat::Auto | LogFormat::Pretty => Style::Text { colour: terminal && wants_colour() },
     };
-    subscriber(style, EnvFilter::builder().parse(filter)?, io::stderr).try_init()?;
+    let (subscriber, set_filter) = subscriber(style, EnvFilter::builder().parse(filter)?, io::stderr);
+    subscriber.try_init()?;
+    let _it_was_set_by_who_logs = SET_FILTER.set(set_filter);
     Ok(())
+}
+
+/// From now on the log holds what this filter lets through.
+///
+/// # Errors
+/// Where it is no filter, or nobody logs.
+pub fn set_log_filter(filter: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let set = SET_FILTER.get().ok_or("nobody logs")?;
+    Ok(set(EnvFilter::builder().parse(filter)?)?)
 }
 
 /// Source: <https://no-color.org>
@@ -40,14 +59,17 @@ enum Style {
     Text { colour: bool },
 }
 
-fn subscriber<W>(style: Style, filter: EnvFilter, writer: W) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(style: Style, filter: EnvFilter, writer: W) -> (Box<dyn Subscriber + Send + Sync>, SetFilter)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let logs = tracing_subscriber::fmt().with_env_filter(filter);
+    let logs = tracing_subscriber::fmt();
     match style {
         Style::Json => {
-            Box::new(logs.json().flatten_event(true).with_span_list(false).with_writer(MakeHarmless(writer)).finish())
+            let logs = logs.json().flatten_event(true).with_span_list(false).with_writer(MakeHarmless(writer));
+            let logs = logs.with_env_filter(filter).with_filter_reloading();
+            let handle = logs.reload_handle();
+            (Box::new(logs.finish()), Box::new(move |filter| handle.reload(filter)))
         }
         // The library's own fields would let a value through that holds a line break, and so a line of its own.
         Style::Text { colour } => {
@@ -55,7 +77,10 @@ where
                 "message" => write!(Harmless(writer), "{value:?}"),
                 name => write!(Harmless(writer), "{name}={value:?}"),
             });
-            Box::new(logs.with_ansi(colour).fmt_fields(fields.delimited(" ")).with_writer(writer).finish())
+            let logs = logs.with_ansi(colour).fmt_fields(fields.delimited(" ")).with_writer(writer);
+            let logs = logs.with_env_filter(filter).with_filter_reloading();
+            let handle = logs.reload_handle();
+            (Box::new(logs.finish()), Box::new(move |filter| handle.reload(filter)))
         }
     }
 }
@@ -135,7 +160,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let filter = EnvFilter::builder().parse(filter).unwrap();
-        tracing::subscriber::with_default(subscriber(style, filter, move || writer.clone()), act);
+        tracing::subscriber::with_default(subscriber(style, filter, move || writer.clone()).0, act);
         String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
     }
 
@@ -172,6 +197,22 @@ mod tests {
         assert!(logged(Style::Text { colour: true }, "info", say).contains("\x1b["));
         let plain = logged(Style::Text { colour: false }, "info", say);
         assert!(plain.contains("Confirmed lane=main") && !plain.contains('\x1b'), "{plain}");
+    }
+
+    #[test]
+    fn a_filter_that_is_set_anew_decides_from_then_on() {
+        for style in [Style::Text { colour: false }, Style::Json] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let (subscriber, set_filter) = subscriber(style, EnvFilter::new("warn"), move || writer.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!("before");
+                set_filter(EnvFilter::new("debug")).unwrap();
+                tracing::debug!("after");
+            });
+            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            assert!(text.contains("after") && !text.contains("before"), "{text}");
+        }
     }
 
     #[test]

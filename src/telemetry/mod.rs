@@ -12,7 +12,7 @@ use std::{sync::OnceLock, time::Duration};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use from_zero::count_from_zero;
-pub use logs::init_logs;
+pub use logs::{init_logs, set_log_filter};
 pub use moments::*;
 pub use names::*;
 

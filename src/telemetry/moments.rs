@@ -238,3 +238,31 @@ pub fn loop_stepped(name: &'static str) {
 pub fn loop_failed(name: &'static str) {
     counter!(LOOP_FAILURES_TOTAL, "loop" => name).increment(1);
 }
+
+/// What came of a configuration that was read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// All that changed was taken over.
+    Applied,
+    /// Some of it needs a restart.
+    Partly,
+    /// It makes no sense: nothing changed.
+    Refused,
+}
+
+impl Reload {
+    pub const ALL: [Self; 3] = [Self::Applied, Self::Partly, Self::Refused];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Partly => "partly",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The configuration was read anew.
+pub fn reloaded(outcome: Reload) {
+    counter!(CONFIG_RELOADS_TOTAL, "outcome" => outcome.as_str()).increment(1);
+}

@@ -147,6 +147,8 @@ metrics! {
     Counter LOOP_STEPS_TOTAL = "confirmd_loop_steps_total";
     /// Steps of a loop that failed and are tried again {loop: housekeeping, lane, settler}.
     Counter LOOP_FAILURES_TOTAL = "confirmd_loop_failures_total";
+    /// Configurations that were read anew while confirmd ran {outcome: applied, partly, refused}.
+    Counter CONFIG_RELOADS_TOTAL = "confirmd_config_reloads_total";
 }
 
 impl Metric {

@@ -41,6 +41,13 @@ pub struct Credential {
     pub password: SecretString,
 }
 
+impl Credential {
+    /// Whether it opens the same door.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.username == other.username && self.password.expose_secret() == other.password.expose_secret()
+    }
+}
+
 /// The client. Cheap to clone; one for all accounts.
 #[derive(Clone, Debug)]
 pub struct Twilio {

@@ -21,7 +21,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("sqlx::", &["store/", "postgres/", "config/database.rs", "cli/commands.rs"]),
     ("axum::", &["intake/", "app.rs"]),
     ("reqwest::", &["twilio/", "config/"]),
-    ("crate::config", &["config/", "app.rs", "cli/", "dev.rs", "operate/check.rs", "telemetry/"]),
+    ("crate::config", &["config/", "app.rs", "app/", "cli/", "dev.rs", "operate/check.rs", "telemetry/"]),
 ];
 
 /// The code of a file or folder, with its path below `src`; without tests, and without what is only said of it.

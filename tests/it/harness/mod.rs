@@ -11,6 +11,7 @@ pub(crate) mod process; // the real binary
 pub(crate) mod peer; // a port that keeps every byte it hears
 mod postgres; // the one server behind all of them
 pub(crate) mod service; // the HTTP interface on a socket, and its callers
+pub(crate) mod traffic; // logins that never cease
 pub(crate) mod world; // a database, a Twilio, and confirmd in between
 
 /// Makes the template that each test's database is a copy of.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,10 @@ use super::world::{TOKEN, account};
 /// Longest that a process may take to start, or a command to end. Reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Keys that open the account beside its token.
+pub(crate) const API_KEYS: [(&str, &str); 2] =
+    [("SK00000000000000000000000000000001", "secret-1"), ("SK00000000000000000000000000000002", "secret-2")];
+
 /// Where confirmd is deployed: a database, a Twilio to practise on, a configuration.
 pub(crate) struct Site {
     pub(crate) twilio: Simulator,
@@ -45,7 +50,11 @@ impl Site {
     }
 
     async fn over(database: TestDatabase) -> Self {
-        let served = SimulatedAccount { account_sid: account(1), auth_token: TOKEN.into(), api_keys: Vec::new() };
+        let served = SimulatedAccount {
+            account_sid: account(1),
+            auth_token: TOKEN.into(),
+            api_keys: API_KEYS.map(|(sid, secret)| (sid.to_owned(), secret.into())).to_vec(),
+        };
         let options = SimulatorOptions {
             accounts: vec![served],
             unknown_messages: UnknownMessages::Accept,
@@ -137,6 +146,13 @@ impl Site {
         let path = self.folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// A file beside the configuration that nobody else may read.
+    pub(crate) fn secret_file(&self, name: &str, content: &str) -> String {
+        let path = self.file(name, content);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+        path
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -268,6 +284,11 @@ impl Confirmd {
 
     pub(crate) fn terminate(&self) {
         self.signal("TERM");
+    }
+
+    /// Tells it to read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
     }
 
     pub(crate) fn interrupt(&self) {

@@ -75,7 +75,7 @@ impl Service {
     }
 
     pub(crate) async fn over(store: &Store, accounts: &[AccountSid]) -> Self {
-        let options = IntakeOptions { callers: callers(), accounts: accounts.to_vec(), body_deadline: PATIENCE };
+        let options = IntakeOptions { callers: callers().into(), accounts: accounts.to_vec(), body_deadline: PATIENCE };
         let readiness = Readiness::new(store.ledger.clone());
         let interface = router(store.inbox.clone(), store.ledger.clone(), store.operator.clone(), options);
         let whole = interface.merge(operations_router(readiness.clone(), metrics_recorder()));
