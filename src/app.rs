@@ -244,6 +244,7 @@ fn delivery(config: &Config, store: &Store) -> anyhow::Result<Delivery> {
         account,
         max_concurrency: told.max_concurrency,
         yield_above: told.yield_above,
+        shadow: told.shadow,
     });
     let told = &config.delivery;
     let options = LaneOptions {

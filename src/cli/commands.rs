@@ -10,11 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ByArgs, CheckArgs, ConfigArgs, DeadLetters, DevArgs, Failure, FilterArgs, Lanes, OperationsArgs, ServeArgs,
-    TraceArgs,
+    ByArgs, CheckArgs, ConfigArgs, DeadLetters, DevArgs, Failure, FilterArgs, Lanes, MigrateArgs, OperationsArgs,
+    ServeArgs, TraceArgs,
 };
 use crate::app::{self, App};
-use crate::config::{Config, Environment, Role};
+use crate::config::{self, Config, Environment, Role};
 use crate::dev;
 use crate::domain::{AccountSid, Actor, ActorName, Malformed, Namespace, Via};
 use crate::operate::{self, check::Finding};
@@ -59,14 +59,25 @@ async fn start(config: Config, args: &ServeArgs) -> Result<App, Failure> {
     }
     let metrics = telemetry::metrics_recorder();
     tokio::spawn(telemetry::tidy_metrics(metrics.clone()));
+    let told = |account: &config::Account| (account.account_sid.clone(), account.name.clone(), account.shadow);
+    let lanes: Vec<_> = config.accounts.iter().filter(|_| args.role.delivers()).map(told).collect();
     let app = App::new(config, args.role, metrics).await?;
+    operate::shadow::tell(app.store(), &lanes).await?;
     tracing::info!(addresses = ?app.addresses(), role = ?args.role, version = env!("CARGO_PKG_VERSION"), "Ready");
     Ok(app)
 }
 
-pub(super) async fn migrate(args: ConfigArgs) -> Result<(), Failure> {
-    let config = load(&args, Role::Operator)?;
-    let applied = store::migrate(&connect(&config)?).await?;
+pub(super) async fn migrate(args: MigrateArgs) -> Result<(), Failure> {
+    let connect = connect(&load(&args.config, Role::Operator)?)?;
+    if args.check || args.dry_run {
+        let pending = store::pending_statements(&connect).await?;
+        operate::migrations::write(&pending, args.dry_run, &mut io::stdout())?;
+        return match (pending.len(), args.check) {
+            (0, _) | (_, false) => Ok(()),
+            (some, true) => Err(Failure::Found(format!("{some} migration(s) are pending; run `confirmd migrate`"))),
+        };
+    }
+    let applied = store::migrate(&connect).await?;
     if applied.is_empty() {
         println!("the schema is up to date");
     } else {

@@ -43,9 +43,9 @@ enum Command {
     Serve(ServeArgs),
     /// Bring the database's schema up to date
     #[command(
-        after_help = "Example:\n  DATABASE_URL=postgres://confirmd_migrate@db/confirmd confirmd migrate\n\nSafe to run beside a running service, twice, and by several at once."
+        after_help = "Example:\n  DATABASE_URL=postgres://confirmd_migrate@db/confirmd confirmd migrate\n  confirmd migrate --check      (exits with 1 if something is pending)\n  confirmd migrate --dry-run    (prints the SQL that would run)\n\nSafe to run beside a running service, twice, and by several at once."
     )]
-    Migrate(ConfigArgs),
+    Migrate(MigrateArgs),
     /// Look for everything that is wrong with configuration, database and credentials, in one go
     #[command(
         after_help = "Example:\n  confirmd check --config /etc/confirmd.toml\n  confirmd check --live    (a container's health check: does the process on this machine answer?)"
@@ -124,6 +124,18 @@ struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
+struct MigrateArgs {
+    /// Only say whether something is pending
+    #[arg(long)]
+    check: bool,
+    /// Only print what would run
+    #[arg(long, conflicts_with = "check")]
+    dry_run: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
 struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -173,6 +185,9 @@ struct ExportArgs {
     /// Only those of this namespace
     #[arg(long)]
     namespace: Option<String>,
+    /// Only dead letters of this reason; those that were shadowed only so
+    #[arg(long)]
+    reason: Option<String>,
     #[command(flatten)]
     span: SpanArgs,
     #[arg(long, value_enum, default_value = "ndjson")]
@@ -248,7 +263,7 @@ enum DeadLetters {
 
 #[derive(Debug, Args)]
 struct FilterArgs {
-    /// message_not_found, rejected, gave_up, unverifiable, poison or expired
+    /// message_not_found, rejected, gave_up, unverifiable, poison, expired; or shadowed, which is meant only by its name
     #[arg(long)]
     reason: Option<String>,
     /// Only those of this account

@@ -11,9 +11,9 @@ use super::commands::{load, open, until_signalled, usage};
 use super::{ExportArgs, Failure, ImportArgs};
 use crate::app;
 use crate::config::Role;
-use crate::domain::Namespace;
+use crate::domain::{LetterReason, Namespace};
 use crate::intake::{EventReader, LineFault};
-use crate::operate::export::{ExportError, export as write_out};
+use crate::operate::export::{ExportError, Whole, export as write_out};
 use crate::operate::import::{Import, ImportError, ImportOptions};
 use crate::store::{Clock, Doors, Span};
 
@@ -73,10 +73,14 @@ fn source(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), Failure
 
 pub(super) async fn export(args: ExportArgs) -> Result<(), Failure> {
     let namespace = args.namespace.map(Namespace::try_from).transpose().map_err(|fault| usage("--namespace", fault))?;
+    let reason = args.reason.map(LetterReason::try_from).transpose().map_err(|fault| usage("--reason", fault))?;
+    if reason.is_some() && args.whole != Whole::DeadLetters {
+        return Err(Failure::Usage("--reason goes only with dead-letters".to_owned()));
+    }
     let span = Span { namespace, since: args.span.since, until: args.span.until };
     let ledger = open(&args.config)?.ledger;
     let mut out = BufWriter::new(io::stdout());
-    match write_out(&ledger, args.whole, &span, args.format, &mut out).await {
+    match write_out(&ledger, args.whole, &span, reason, args.format, &mut out).await {
         Ok(rows) => eprintln!("{rows} rows"),
         // Whoever reads has seen enough.
         Err(ExportError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}

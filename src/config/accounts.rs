@@ -27,6 +27,8 @@ pub struct Account {
     pub max_concurrency: u32,
     /// When Twilio says that more than this are in flight for the account, whoever sent them, feedback yields.
     pub yield_above: u32,
+    /// Everything is done but the request to Twilio.
+    pub shadow: bool,
 }
 
 impl Account {
@@ -69,6 +71,7 @@ impl Account {
         table.findings.rule(&["delivery.base_url", &region_path, &edge_path], served_there, NEEDS_EDGE);
         let max_concurrency = table.number_or("max_concurrency", 1..=1_000, Some(32));
         let yield_above = table.number_or("yield_above", 1..=10_000, Some(64));
+        let shadow = table.flag_or("shadow", false);
         table.findings.rule(
             &[&table.path("max_concurrency"), &table.path("yield_above")],
             max_concurrency <= yield_above,
@@ -84,6 +87,7 @@ impl Account {
             base_url,
             max_concurrency,
             yield_above,
+            shadow,
         })
     }
 }

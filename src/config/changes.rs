@@ -1,13 +1,21 @@
 //! What two configurations differ in, key by key; and which of the keys may change while confirmd runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use config::{Map, Value, ValueKind};
 use sha2::{Digest, Sha256};
 
-/// What each key says, as a digest: enough to see that it changed, and nothing of a secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What each key says, as a digest: enough to see that it changed.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Keys(BTreeMap<String, [u8; 32]>);
+
+impl fmt::Debug for Keys {
+    /// Their names alone: a short secret can be found out by its digest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Keys {
     pub(super) fn of(tree: &Map<String, Value>) -> Self {

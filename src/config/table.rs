@@ -119,12 +119,24 @@ impl<'a> Table<'a> {
     }
 
     pub(super) fn flag(&self, key: &'static str) -> bool {
+        self.flag_if_any(key, None)
+    }
+
+    /// A flag of a table that the defaults do not hold, because there may be many of it.
+    pub(super) fn flag_or(&self, key: &'static str, default: bool) -> bool {
+        self.flag_if_any(key, Some(default))
+    }
+
+    fn flag_if_any(&self, key: &'static str, default: Option<bool>) -> bool {
         let value = self.get(key, "").map(|value| match &value.kind {
             ValueKind::Boolean(flag) => Some(*flag),
             ValueKind::String(text) if value.origin().is_some() => text.parse().ok(),
             _ => None,
         });
-        self.known(key, value, false, || "must be true or false".to_owned())
+        match (value, default) {
+            (None, Some(default)) => default,
+            (value, _) => self.known(key, value, false, || "must be true or false".to_owned()),
+        }
     }
 
     /// A text, if there is one.

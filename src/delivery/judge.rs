@@ -68,6 +68,8 @@ pub fn judge(answer: &Answer, past: &Past, policy: &Policy, dice: f64) -> Verdic
         }
         Class::Transient => Verdict::Retry(Retry::Burnt { after: policy.backoff.after(past.failures, dice) }),
         Class::Rejected => Verdict::Dead(DeadReason::Rejected),
+        // No answer is of this class; what would be has been asked of nobody.
+        Class::Shadowed => Verdict::Dead(DeadReason::Shadowed),
     }
 }
 

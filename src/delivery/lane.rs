@@ -66,8 +66,9 @@ impl Lane {
         config: LaneConfig,
         options: LaneOptions,
     ) -> Self {
-        let LaneConfig { name, account, max_concurrency, yield_above } = config;
+        let LaneConfig { name, account, max_concurrency, yield_above, shadow } = config;
         let limit = Limit::new(max_concurrency, yield_above);
+        telemetry::lane_shadow(&name, shadow);
         let (door, received) = Door::new(limit.now());
         let breaker = Breaker::new(options.breaker_threshold);
         let governor = Governor::new(name.clone(), door.clone(), limit, breaker, account.credentials.clone());
@@ -81,6 +82,7 @@ impl Lane {
             governor,
             policy: options.policy,
             least_lease: options.least_lease,
+            shadow,
             in_flight: Mutex::default(),
         });
         Self { sender, received, attempts: JoinSet::new(), freed: Arc::new(Notify::new()), options, reported: None }
@@ -245,6 +247,7 @@ impl Lane {
             limit,
             in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
             breaker: breaker.to_owned(),
+            shadow: self.sender.shadow,
             reported_at: Default::default(),
         };
         if let Err(error) = self.sender.outbox.report(self.account_sid(), &report).await {

@@ -48,6 +48,8 @@ pub struct LaneConfig {
     pub max_concurrency: u32,
     /// More of the account's requests in flight than this make feedback yield.
     pub yield_above: u32,
+    /// Everything is done but the request.
+    pub shadow: bool,
 }
 
 impl Delivery {

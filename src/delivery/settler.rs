@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use crate::domain::{MessageSid, Verdict};
+use crate::domain::{DeadReason, MessageSid, Verdict};
 use crate::store::{Outbox, Settled, Settlement};
 use crate::telemetry;
 
@@ -108,6 +108,10 @@ fn tell(settlement: &Settlement, settled: &HashMap<MessageSid, Settled>) {
         }
         (Some(Settled::Stands { .. }), Verdict::Retry(retry)) => {
             tracing::info!(%message_sid, number, class, status, code, error = attempt.error, request_id, after = ?retry.after(), "Could not confirm yet; trying again");
+        }
+        (Some(Settled::Stands { .. }), Verdict::Dead(DeadReason::Shadowed)) => {
+            telemetry::shadowed(&lease.account_sid);
+            tracing::debug!(%message_sid, number, "Shadowed: everything was done but the request");
         }
         (Some(Settled::Stands { .. }), Verdict::Dead(reason)) => {
             telemetry::gave_up(&lease.account_sid, *reason);

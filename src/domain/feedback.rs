@@ -83,10 +83,13 @@ pub enum DeadReason {
     Unverifiable,
     /// Its worker was lost too often while it held the lease.
     Poison,
+    /// Its account is in shadow: everything was done but the request.
+    Shadowed,
 }
 
 impl DeadReason {
-    pub const ALL: [Self; 5] = [Self::MessageNotFound, Self::Rejected, Self::GaveUp, Self::Unverifiable, Self::Poison];
+    pub const ALL: [Self; 6] =
+        [Self::MessageNotFound, Self::Rejected, Self::GaveUp, Self::Unverifiable, Self::Poison, Self::Shadowed];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -95,6 +98,7 @@ impl DeadReason {
             Self::GaveUp => "gave_up",
             Self::Unverifiable => "unverifiable",
             Self::Poison => "poison",
+            Self::Shadowed => "shadowed",
         }
     }
 }
@@ -109,9 +113,12 @@ pub enum Class {
     NotFound,
     Transient,
     Rejected,
+    /// No answer, because nothing was asked: the account is in shadow.
+    Shadowed,
 }
 
 impl Class {
+    /// Those of an answer.
     pub const ALL: [Self; 7] = [
         Self::Confirmed,
         Self::Ambiguous,
@@ -131,6 +138,7 @@ impl Class {
             Self::NotFound => "not_found",
             Self::Transient => "transient",
             Self::Rejected => "rejected",
+            Self::Shadowed => "shadowed",
         }
     }
 }
@@ -160,12 +168,13 @@ pub enum LetterReason {
 }
 
 impl LetterReason {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Dead(DeadReason::MessageNotFound),
         Self::Dead(DeadReason::Rejected),
         Self::Dead(DeadReason::GaveUp),
         Self::Dead(DeadReason::Unverifiable),
         Self::Dead(DeadReason::Poison),
+        Self::Dead(DeadReason::Shadowed),
         Self::Expired,
     ];
 
@@ -181,9 +190,8 @@ impl TryFrom<String> for LetterReason {
     type Error = super::Malformed;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::ALL
-            .into_iter()
-            .find(|reason| reason.as_str() == text)
-            .ok_or(super::Malformed("must be message_not_found, rejected, gave_up, unverifiable, poison or expired"))
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or(super::Malformed(
+            "must be message_not_found, rejected, gave_up, unverifiable, poison, shadowed or expired",
+        ))
     }
 }

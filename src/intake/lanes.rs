@@ -37,7 +37,10 @@ pub(super) struct LaneJson {
     /// Of the pending, those that are being sent now.
     leased: u64,
     oldest_due_at: Option<DateTime<Utc>>,
+    /// Given up, without what was shadowed.
     dead: u64,
+    /// Done but for the request, while the account was in shadow.
+    shadowed: u64,
     /// What each replica said last of its side of the lane.
     replicas: Vec<ReplicaJson>,
 }
@@ -60,6 +63,8 @@ pub(super) struct ReplicaJson {
     in_flight: u32,
     /// `closed`, `open` or `half_open`.
     breaker: String,
+    /// Nothing is sent: the account is in shadow there.
+    shadow: bool,
     reported_at: DateTime<Utc>,
 }
 
@@ -180,6 +185,7 @@ impl From<LaneView> for LaneJson {
             leased: lane.leased,
             oldest_due_at: lane.oldest_due_at,
             dead: lane.dead,
+            shadowed: lane.shadowed,
             replicas: lane.replicas.into_iter().map(ReplicaJson::from).collect(),
         }
     }
@@ -192,7 +198,7 @@ impl From<PauseView> for PauseJson {
 }
 
 impl From<LaneReport> for ReplicaJson {
-    fn from(LaneReport { replica, limit, in_flight, breaker, reported_at }: LaneReport) -> Self {
-        Self { replica, limit, in_flight, breaker, reported_at }
+    fn from(LaneReport { replica, limit, in_flight, breaker, shadow, reported_at }: LaneReport) -> Self {
+        Self { replica, limit, in_flight, breaker, shadow, reported_at }
     }
 }

@@ -222,7 +222,7 @@ impl From<FeedbackState> for FeedbackStanding {
 }
 
 impl From<FeedbackView> for FeedbackJson {
-    fn from(FeedbackView { state, attempts, due_at, settled_at, reason }: FeedbackView) -> Self {
+    fn from(FeedbackView { state, attempts, due_at, leased_until: _, settled_at, reason }: FeedbackView) -> Self {
         Self { state: state.as_str(), attempts, due_at, settled_at, reason }
     }
 }

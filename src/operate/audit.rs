@@ -6,9 +6,12 @@ use crate::store::Audit;
 
 /// Writes what was counted; the last line says whether the law holds.
 pub fn write(audit: &Audit, out: &mut impl io::Write) -> io::Result<()> {
-    let Audit { accepted, parked, resolved, expired, owed, pending, confirmed, dead, drift } = audit;
+    let Audit { accepted, parked, resolved, expired, owed, pending, confirmed, dead, shadowed, drift } = audit;
     writeln!(out, "events accepted {accepted} = parked {parked} + resolved {resolved} + expired {expired}")?;
     writeln!(out, "feedback owed   {owed} = pending {pending} + confirmed {confirmed} + dead {dead}")?;
+    if 0 < *shadowed {
+        writeln!(out, "of the dead     {shadowed} shadowed: their account was in shadow, and nothing was sent")?;
+    }
     if drift.total() == 0 {
         return writeln!(out, "no drift: everything is accounted for, once");
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::import::Format;
 use super::progress::Progress;
-use crate::domain::{Label, MessageSid};
+use crate::domain::{Label, LetterReason, MessageSid};
 use crate::store::{
     ConfirmationRow, Cursor, DeadLetter, EventPlace, EventRow, Ledger, LetterFilter, LetterSubject, Span, StoreError,
 };
@@ -36,7 +36,7 @@ pub enum ExportError {
     Output(#[from] io::Error),
 }
 
-/// Writes a whole to `out`. Gives how many rows it has.
+/// Writes a whole to `out`; of dead letters, those of `reason`. Gives how many rows it has.
 ///
 /// # Errors
 /// Where Postgres does not answer, or nobody takes what is written.
@@ -44,6 +44,7 @@ pub async fn export(
     ledger: &Ledger,
     whole: Whole,
     span: &Span,
+    reason: Option<LetterReason>,
     format: Format,
     out: &mut impl io::Write,
 ) -> Result<u64, ExportError> {
@@ -52,7 +53,7 @@ pub async fn export(
     if format == Format::Csv {
         sheet.line_of_csv(columns(whole).iter().map(|column| (*column).to_owned()))?;
     }
-    let mut place = Place::default();
+    let mut place = Place { reason, ..Place::default() };
     loop {
         let (rows, more) = place.turn(ledger, whole, span).await?;
         for row in &rows {
@@ -109,6 +110,7 @@ type Row = Vec<Value>;
 /// Where the next page starts.
 #[derive(Default)]
 struct Place {
+    reason: Option<LetterReason>,
     message_sid: Option<MessageSid>,
     event: Option<EventPlace>,
     letter: Option<Cursor>,
@@ -131,7 +133,7 @@ impl Place {
             }
             Whole::DeadLetters => {
                 let Span { namespace, since, until } = span.clone();
-                let filter = LetterFilter { namespace, since, until, ..LetterFilter::default() };
+                let filter = LetterFilter { namespace, reason: self.reason, since, until, ..LetterFilter::default() };
                 let page = ledger.dead_letters(&filter, PAGE, self.letter.take()).await?;
                 self.letter = page.next;
                 Ok((page.items.iter().map(letter).collect(), self.letter.is_some()))

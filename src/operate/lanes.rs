@@ -16,14 +16,22 @@ pub fn write(lanes: &[LaneView], out: &mut impl io::Write) -> io::Result<()> {
         };
         writeln!(out, "{}  {stands}", lane.account_sid)?;
         writeln!(out, "    {} pending, {} of them being sent, {} dead", lane.pending, lane.leased, lane.dead)?;
+        if 0 < lane.shadowed {
+            writeln!(
+                out,
+                "    {} shadowed: not sent, and not sent by itself; dead-letters replay --reason shadowed sends them",
+                lane.shadowed
+            )?;
+        }
         if let Some(due) = lane.oldest_due_at {
             writeln!(out, "    oldest due {}", due.format("%F %T UTC"))?;
         }
         for report in &lane.replicas {
             writeln!(
                 out,
-                "    {}: {} in flight, limit {}, breaker {} at {}",
+                "    {}: {}{} in flight, limit {}, breaker {} at {}",
                 report.replica,
+                if report.shadow { "IN SHADOW, " } else { "" },
                 report.in_flight,
                 report.limit,
                 report.breaker,

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::domain::{ActionId, EventId, EventKey, FeedbackState, MessageSid, Namespace};
-use crate::store::{ActionView, Ledger, MessageView, Receipt, StoreError};
+use crate::domain::{AccountSid, ActionId, EventId, EventKey, FeedbackState, MessageSid, Namespace};
+use crate::store::{ActionView, LaneReport, LaneView, Ledger, MessageView, Receipt, StoreError};
 
 /// What a name turned out to be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,6 +11,8 @@ pub struct Story {
     pub messages: Vec<MessageView>,
     pub actions: Vec<ActionView>,
     pub events: Vec<Receipt>,
+    /// The lanes of messages that are being sent now: which replica may have it.
+    pub lanes: Vec<LaneView>,
 }
 
 /// Finds whatever has this name: a message by its SID, an event or an action by its id.
@@ -18,6 +20,17 @@ pub struct Story {
 /// # Errors
 /// Where Postgres does not answer.
 pub async fn find(ledger: &Ledger, namespace: &Namespace, name: &str) -> Result<Story, StoreError> {
+    let mut story = named(ledger, namespace, name).await?;
+    let leased = story.messages.iter().filter(|message| message.feedback.leased_until.is_some());
+    let accounts: Vec<AccountSid> = leased.map(|message| message.account_sid.clone()).collect();
+    if !accounts.is_empty() {
+        story.lanes = ledger.lanes().await?;
+        story.lanes.retain(|lane| accounts.contains(&lane.account_sid));
+    }
+    Ok(story)
+}
+
+async fn named(ledger: &Ledger, namespace: &Namespace, name: &str) -> Result<Story, StoreError> {
     let mut story = Story::default();
     if let Ok(message_sid) = MessageSid::try_from(name.to_owned()) {
         story.messages.extend(ledger.message(None, &message_sid).await?);
@@ -54,7 +67,35 @@ impl Story {
     pub fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
         self.actions.iter().try_for_each(|action| write_action(action, out))?;
         self.events.iter().try_for_each(|event| write_event(event, out))?;
-        self.messages.iter().try_for_each(|message| write_message(message, out))
+        self.messages.iter().try_for_each(|message| {
+            write_message(message, out)?;
+            let Some(until) = message.feedback.leased_until else { return Ok(()) };
+            let lane = self.lanes.iter().find(|lane| lane.account_sid == message.account_sid);
+            let by = lane.map_or_else(|| NOBODY_TELLS.to_owned(), |lane| holders(&lane.replicas));
+            writeln!(out, "  {}  the lease of {by} ends", until.format("%F %T%.3f UTC"))
+        })
+    }
+}
+
+const NOBODY_TELLS: &str = "a replica that has not told of itself lately";
+
+/// Replicas tell every few seconds; one that has not for longer than this before the last of them is gone, or going.
+const TELLS_WITHIN: chrono::TimeDelta = chrono::TimeDelta::seconds(15);
+
+/// Who may hold a lease of the lane: whose requests are in flight. With one such replica, it is that one.
+fn holders(replicas: &[LaneReport]) -> String {
+    let newest = replicas.iter().map(|report| report.reported_at).max();
+    let tells = |report: &&LaneReport| newest.is_some_and(|newest| newest - TELLS_WITHIN <= report.reported_at);
+    let (sending, idle): (Vec<_>, Vec<_>) = replicas.iter().filter(tells).partition(|report| 0 < report.in_flight);
+    // What one said a moment ago may be older than the lease.
+    let holders = if sending.is_empty() { idle } else { sending };
+    match holders.as_slice() {
+        [] => NOBODY_TELLS.to_owned(),
+        [one] => one.replica.clone(),
+        several => {
+            let each = several.iter().map(|report| format!("{} ({} in flight)", report.replica, report.in_flight));
+            format!("one of {}", each.collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
@@ -101,6 +142,9 @@ fn write_message(message: &MessageView, out: &mut impl io::Write) -> io::Result<
         }
         if let Some(error) = &attempt.error {
             write!(out, "  {error}")?;
+        }
+        if let (Some(class), None, None) = (&attempt.class, attempt.status, &attempt.error) {
+            write!(out, "  {class}")?;
         }
         if let Some(took) = attempt.took_ms {
             write!(out, "  took {took} ms")?;

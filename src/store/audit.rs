@@ -20,6 +20,8 @@ pub struct Audit {
     pub pending: u64,
     pub confirmed: u64,
     pub dead: u64,
+    /// Of the dead, those whose account was in shadow: nothing was sent.
+    pub shadowed: u64,
     pub drift: Drift,
 }
 
@@ -61,7 +63,7 @@ impl Upkeep {
 
     async fn audit_since(&self, within: Option<Duration>) -> Result<Audit, StoreError> {
         let (now, within) = (self.clock.now(), within.map(|within| within.as_secs_f64()));
-        type Row = (i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64);
+        type Row = (i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64);
         let row: Row = self
             .sessions
             .run(move |session| {
@@ -77,6 +79,7 @@ impl Upkeep {
             pending: count(row.5),
             confirmed: count(row.6),
             dead: count(row.7),
+            shadowed: count(row.12),
             drift: Drift { events: count(row.8), unowed: count(row.9), messages: count(row.10), strays: count(row.11) },
         })
     }
@@ -113,7 +116,7 @@ const AUDIT: &str = "-- Upkeep::audit
     ),
     placed as (
         select (f.message_sid is not null)::int as pending, (c.message_sid is not null)::int as confirmed,
-               (d.message_sid is not null)::int as dead
+               (d.message_sid is not null)::int as dead, d.reason = 'shadowed' as shadowed
         from message m
         left join feedback f using (message_sid)
         left join confirmation c using (message_sid)
@@ -122,7 +125,7 @@ const AUDIT: &str = "-- Upkeep::audit
     ),
     messages as (
         select count(*) as owed, coalesce(sum(pending), 0) as pending, coalesce(sum(confirmed), 0) as confirmed,
-               coalesce(sum(dead), 0) as dead, count(*) filter (where pending + confirmed + dead <> 1) as astray
+               coalesce(sum(dead), 0) as dead, count(*) filter (where shadowed) as shadowed, count(*) filter (where pending + confirmed + dead <> 1) as astray
         from placed
     ),
     strays as (
@@ -143,5 +146,5 @@ const AUDIT: &str = "-- Upkeep::audit
     )
     select events.accepted, events.parked::bigint, events.resolved::bigint, events.expired::bigint,
            messages.owed, messages.pending::bigint, messages.confirmed::bigint, messages.dead::bigint,
-           events.astray, events.unowed, messages.astray, strays.astray
+           events.astray, events.unowed, messages.astray, strays.astray, messages.shadowed
     from events, messages, strays";

@@ -116,7 +116,7 @@ impl Outbox {
             .await
     }
 
-    /// Makes the probe of a lane that is paused for a fault of its account due now.
+    /// Makes the probe of a lane that is paused for a fault of its account due now, and what it would be sent with.
     ///
     /// # Errors
     /// Where Postgres does not answer.
@@ -128,8 +128,23 @@ impl Outbox {
                 Box::pin(async move {
                     sqlx::query(
                         "-- Outbox::probe_soon
-                        update account_lane set probe_at = coalesce($2, clock_timestamp())
-                        where account_sid = $1 and paused_by = 'account_fault' and probe_at > coalesce($2, clock_timestamp())",
+                        with moment as materialized (select coalesce($2, clock_timestamp()) as now),
+                        paused as (
+                            update account_lane set probe_at = moment.now
+                            from moment
+                            where account_sid = $1 and paused_by = 'account_fault'
+                            returning account_sid
+                        ),
+                        -- What was refused is put off; without anything that is due the probe would come to nothing.
+                        first as materialized (
+                            select message_sid from feedback
+                            where account_sid = (select account_sid from paused) and lease_token is null
+                            order by due_at
+                            limit 1
+                            for update skip locked
+                        )
+                        update feedback set due_at = least(due_at, moment.now) from moment, first
+                        where feedback.message_sid = first.message_sid",
                     )
                     .bind(account)
                     .bind(now)
@@ -167,11 +182,11 @@ impl Outbox {
                 Box::pin(async move {
                     sqlx::query(
                         "-- Outbox::report
-                        insert into lane_report (account_sid, replica, in_flight, lane_limit, breaker, reported_at)
-                        values ($1, $2, $3, $4, $5, coalesce($6, clock_timestamp()))
+                        insert into lane_report (account_sid, replica, in_flight, lane_limit, breaker, shadow, reported_at)
+                        values ($1, $2, $3, $4, $5, $7, coalesce($6, clock_timestamp()))
                         on conflict (account_sid, replica) do update
                         set in_flight = excluded.in_flight, lane_limit = excluded.lane_limit,
-                            breaker = excluded.breaker, reported_at = excluded.reported_at",
+                            breaker = excluded.breaker, shadow = excluded.shadow, reported_at = excluded.reported_at",
                     )
                     .bind(account)
                     .bind(report.replica)
@@ -179,6 +194,7 @@ impl Outbox {
                     .bind(i32::try_from(report.limit).unwrap_or(i32::MAX))
                     .bind(report.breaker)
                     .bind(now)
+                    .bind(report.shadow)
                     .execute(session)
                     .await
                     .map(drop)
@@ -225,8 +241,9 @@ pub(super) async fn lanes(
         i64,
         Option<DateTime<Utc>>,
         i64,
+        i64,
     );
-    type Report = (String, String, i32, i32, String, DateTime<Utc>);
+    type Report = (String, String, i32, i32, String, DateTime<Utc>, bool);
     let (rows, reports): (Vec<Lane>, Vec<Report>) = sessions
         .run(move |session| {
             let also = also.clone();
@@ -239,13 +256,17 @@ pub(super) async fn lanes(
                                min(due_at) as oldest_due_at
                         from feedback group by account_sid
                     ),
-                    dead as (select account_sid, count(*) as dead from dead_letter group by account_sid),
+                    dead as (
+                        select account_sid, count(*) filter (where reason <> 'shadowed') as dead,
+                               count(*) filter (where reason = 'shadowed') as shadowed
+                        from dead_letter group by account_sid
+                    ),
                     known as (
                         select account_sid from backlog union select account_sid from dead
                         union select account_sid from account_lane union select unnest($1::text[])
                     )
                     select known.account_sid, paused_reason, paused_by, paused_at, probe_at, coalesce(pending, 0),
-                           coalesce(leased, 0), oldest_due_at, coalesce(dead, 0)
+                           coalesce(leased, 0), oldest_due_at, coalesce(dead, 0), coalesce(shadowed, 0)
                     from known left join backlog using (account_sid) left join dead using (account_sid)
                          left join account_lane using (account_sid)
                     order by known.account_sid",
@@ -256,7 +277,7 @@ pub(super) async fn lanes(
                 .await?;
                 let reports = sqlx::query_as(
                     "-- Ledger::lanes, the replicas
-                    select account_sid, replica, in_flight, lane_limit, breaker, reported_at
+                    select account_sid, replica, in_flight, lane_limit, breaker, reported_at, shadow
                     from lane_report
                     where reported_at > coalesce($1, clock_timestamp()) - interval '1 hour'
                     order by account_sid, replica",
@@ -269,7 +290,7 @@ pub(super) async fn lanes(
         })
         .await?;
     rows.into_iter()
-        .map(|(account, reason, by, since, probe_at, pending, leased, oldest_due_at, dead)| {
+        .map(|(account, reason, by, since, probe_at, pending, leased, oldest_due_at, dead, shadowed)| {
             let paused = reason.zip(since).map(|(reason, since)| PauseView {
                 reason: if by.as_deref() == Some("operator") { format!("operator: {reason}") } else { reason },
                 since,
@@ -280,6 +301,7 @@ pub(super) async fn lanes(
                 in_flight: small(report.2),
                 limit: small(report.3),
                 breaker: report.4.clone(),
+                shadow: report.6,
                 reported_at: report.5,
             });
             Ok(LaneView {
@@ -288,6 +310,7 @@ pub(super) async fn lanes(
                 leased: count(leased),
                 oldest_due_at,
                 dead: count(dead),
+                shadowed: count(shadowed),
                 replicas: replicas.collect(),
                 account_sid: parsed(account)?,
             })

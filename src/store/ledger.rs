@@ -57,11 +57,11 @@ impl Ledger {
         namespace: Option<&Namespace>,
         message_sid: &MessageSid,
     ) -> Result<Option<MessageView>, StoreError> {
-        let (namespace, message_sid) = (namespace.cloned(), message_sid.clone());
+        let (namespace, message_sid, now) = (namespace.cloned(), message_sid.clone(), self.clock.now());
         self.sessions
             .run(move |session| {
                 let (namespace, message_sid) = (namespace.clone(), message_sid.clone());
-                Box::pin(async move { message::message(session, namespace, message_sid).await })
+                Box::pin(async move { message::message(session, namespace, message_sid, now).await })
             })
             .await
     }

@@ -135,7 +135,7 @@ pub(super) async fn matched(sessions: &Sessions, filter: &LetterFilter) -> Resul
                     select (select count(*) from dead_letter
                             where ($1::text is null or namespace = $1) and ($2::text is null or reason = $2)
                               and ($3::text is null or account_sid = $3) and ($4::text is null or message_sid = $4)
-                              and $5::text is null
+                              and $5::text is null and ($2::text is not null or $4::text is not null or reason <> 'shadowed')
                               and ($6::timestamptz is null or died_at >= $6) and ($7::timestamptz is null or died_at < $7))
                          + (select count(*) from expired
                             where ($1::text is null or namespace = $1) and ($2::text is null or $2 = 'expired')
@@ -167,6 +167,7 @@ const PAGE: &str = "-- Ledger::dead_letters
           and ($3::text is null or dead_letter.account_sid = $3)
           and ($4::text is null or dead_letter.message_sid = $4)
           and $5::text is null
+          and ($2::text is not null or $4::text is not null or reason <> 'shadowed')
           and ($6::timestamptz is null or (died_at, dead_letter.message_sid) < ($6, $7))
           and ($9::timestamptz is null or died_at >= $9) and ($10::timestamptz is null or died_at < $10)
         order by died_at desc, dead_letter.message_sid desc

@@ -11,9 +11,11 @@ pub(super) async fn message(
     session: &mut PgConnection,
     namespace: Option<Namespace>,
     message_sid: MessageSid,
+    now: Option<DateTime<Utc>>,
 ) -> Result<Option<MessageView>, sqlx::Error> {
     type Mapping = (String, String, Option<String>, DateTime<Utc>, DateTime<Utc>, Vec<Option<String>>);
-    type State = (String, Option<i32>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<String>);
+    type State =
+        (String, Option<i32>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<String>, Option<DateTime<Utc>>);
     let mapping: Option<Mapping> = sqlx::query_as(
         "-- Ledger::message, its mapping
         select account_sid, namespace, action_id, coalesce(sent_at, registered_at), registered_at,
@@ -27,7 +29,7 @@ pub(super) async fn message(
     let Some((account_sid, namespace, action_id, sent_at, registered_at, labels)) = mapping else {
         return Ok(None);
     };
-    let (state, attempts, due_at, settled_at, reason): State = sqlx::query_as(
+    let (state, attempts, due_at, settled_at, reason, leased_until): State = sqlx::query_as(
         "-- Ledger::message, its feedback
         select feedback_state(message.message_sid, message.owed_at),
                coalesce(feedback.attempts, confirmation.attempts, dead_letter.attempts),
@@ -35,7 +37,8 @@ pub(super) async fn message(
                coalesce(confirmation.confirmed_at, dead_letter.died_at),
                coalesce(dead_letter.reason,
                         case when feedback.message_sid is not null and lane.paused_at is not null
-                             then 'lane paused: ' || lane.paused_reason end)
+                             then 'lane paused: ' || lane.paused_reason end),
+               case when feedback.lease_until > coalesce($2, clock_timestamp()) then feedback.lease_until end
         from message
         left join feedback using (message_sid)
         left join confirmation using (message_sid)
@@ -44,6 +47,7 @@ pub(super) async fn message(
         where message.message_sid = $1",
     )
     .bind(message_sid.as_str())
+    .bind(now)
     .fetch_one(&mut *session)
     .await?;
     let attempts_made = attempts_of(session, &message_sid).await?;
@@ -61,6 +65,7 @@ pub(super) async fn message(
             state: feedback_state(&state),
             attempts: small(attempts.unwrap_or_default()),
             due_at,
+            leased_until,
             settled_at,
             reason,
         },

@@ -183,6 +183,30 @@ pub async fn pending_migrations(connect: &PgConnectOptions) -> Result<Vec<i64>, 
     tokio::time::timeout(SCHEMA_DEADLINE, ask_pending_migrations(connect)).await.map_err(|_| StoreError::Deadline)?
 }
 
+/// The same, with what each of them would do.
+///
+/// # Errors
+/// As [`pending_migrations`].
+pub async fn pending_statements(connect: &PgConnectOptions) -> Result<Vec<PendingMigration>, StoreError> {
+    let pending = pending_migrations(connect).await?;
+    let migrations = migrations();
+    let found = migrations.iter().filter(|migration| pending.contains(&migration.version));
+    let told = |migration: &sqlx::migrate::Migration| PendingMigration {
+        version: migration.version,
+        description: migration.description.to_string(),
+        sql: migration.sql.as_str().to_owned(),
+    };
+    Ok(found.map(told).collect())
+}
+
+/// A migration that this binary knows and the database does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingMigration {
+    pub version: i64,
+    pub description: String,
+    pub sql: String,
+}
+
 async fn ask_pending_migrations(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError> {
     let mut session: PgConnection = connect.connect().await?;
     let known: bool =

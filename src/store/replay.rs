@@ -155,7 +155,7 @@ async fn replay_feedback(
             from dead_letter
             where ($1::text is null or namespace = $1) and ($2::text is null or reason = $2)
               and ($3::text is null or account_sid = $3) and ($4::text is null or message_sid = $4)
-              and $5::text is null
+              and $5::text is null and ($2::text is not null or $4::text is not null or reason <> 'shadowed')
               and ($9::timestamptz is null or died_at >= $9) and ($10::timestamptz is null or died_at < $10)
             order by died_at, message_sid
             limit $6

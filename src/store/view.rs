@@ -83,6 +83,8 @@ pub struct FeedbackView {
     pub attempts: u32,
     /// When the next attempt may start; for a pending feedback only.
     pub due_at: Option<DateTime<Utc>>,
+    /// Until when some replica holds the right to send it; for one that is being sent now only.
+    pub leased_until: Option<DateTime<Utc>>,
     /// When it was confirmed or given up.
     pub settled_at: Option<DateTime<Utc>>,
     /// Why it is dead; or why its lane is paused, while it is pending.
@@ -110,6 +112,7 @@ pub struct AttemptView {
 pub struct LetterFilter {
     /// Callers see their own namespace; an operator at the command line sees all.
     pub namespace: Option<Namespace>,
+    /// None means any but `shadowed`, which must be asked for by its name.
     pub reason: Option<LetterReason>,
     pub account_sid: Option<AccountSid>,
     pub message_sid: Option<MessageSid>,
@@ -194,7 +197,10 @@ pub struct LaneView {
     /// Of the pending, those that are being sent now.
     pub leased: u64,
     pub oldest_due_at: Option<DateTime<Utc>>,
+    /// Given up, without what was shadowed.
     pub dead: u64,
+    /// Done but for the request, while the account was in shadow.
+    pub shadowed: u64,
     /// What each replica said last of its side of the lane.
     pub replicas: Vec<LaneReport>,
 }
@@ -217,5 +223,7 @@ pub struct LaneReport {
     pub in_flight: u32,
     /// `closed`, `open`, `half_open`.
     pub breaker: String,
+    /// Nothing is sent: the account is in shadow there.
+    pub shadow: bool,
     pub reported_at: DateTime<Utc>,
 }

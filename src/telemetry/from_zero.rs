@@ -72,11 +72,12 @@ fn count_lane(lane: &str) {
     for credential in CREDENTIALS {
         counter!(CREDENTIALS_REFUSED_TOTAL, "lane" => lane.clone(), "credential" => credential).absolute(0);
     }
-    for reason in DeadReason::ALL {
+    for reason in DeadReason::ALL.into_iter().filter(|reason| *reason != DeadReason::Shadowed) {
         counter!(GIVEN_UP_TOTAL, "lane" => lane.clone(), "reason" => reason.as_str()).absolute(0);
     }
     counter!(OWED_TOTAL, "lane" => lane.clone()).absolute(0);
     counter!(CONFIRMED_TOTAL, "lane" => lane.clone()).absolute(0);
+    counter!(SHADOWED_TOTAL, "lane" => lane.clone()).absolute(0);
     // To be named is enough for a histogram to be shown, with nothing in it.
     drop(histogram!(EVENT_TO_CONFIRMED_SECONDS, "lane" => lane));
 }

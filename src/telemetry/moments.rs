@@ -174,6 +174,16 @@ pub fn gave_up(account_sid: &AccountSid, reason: DeadReason) {
     counter!(GIVEN_UP_TOTAL, "lane" => lane_of(account_sid), "reason" => reason.as_str()).increment(1);
 }
 
+/// Everything was done for a feedback but the request.
+pub fn shadowed(account_sid: &AccountSid) {
+    counter!(SHADOWED_TOTAL, "lane" => lane_of(account_sid)).increment(1);
+}
+
+/// Whether a lane sends nothing.
+pub fn lane_shadow(lane: &LaneName, shadow: bool) {
+    gauge!(LANE_SHADOW, "lane" => lane.to_string()).set(u32::from(shadow));
+}
+
 /// A batch of verdicts was settled.
 pub fn settled(verdicts: usize, took: Duration) {
     histogram!(SETTLE_BATCH_SIZE).record(verdicts as f64);

@@ -93,10 +93,14 @@ metrics! {
     Histogram ATTEMPT_SECONDS = "confirmd_attempt_seconds";
     /// Answers of Twilio's that refused a credential {lane, credential: first, second}.
     Counter CREDENTIALS_REFUSED_TOTAL = "confirmd_credentials_refused_total";
+    /// Attempts that were everything but a request, because the account is in shadow {lane}.
+    Counter SHADOWED_TOTAL = "confirmd_shadowed_total";
     /// Requests to Twilio under way {lane}.
     Gauge IN_FLIGHT = "confirmd_in_flight";
     /// Requests that may be under way at once, as the lane has learnt {lane}.
     Gauge LANE_LIMIT = "confirmd_lane_limit";
+    /// 1 where the lane is in shadow and sends nothing {lane}.
+    Gauge LANE_SHADOW = "confirmd_lane_shadow";
     /// 1 while the lane is paused {lane}.
     Gauge LANE_PAUSED = "confirmd_lane_paused";
     /// 1 while the lane is left alone but for probes, because requests failed in a row {lane}.

@@ -50,8 +50,8 @@ async fn a_callers_token_is_exchanged_for_another_and_no_request_is_turned_away(
     traffic.goes_on(50).await;
 
     let (token, digest) = new_token();
-    let both = format!("\", \"{digest}\"]");
-    reload(&site, &process, "Reloaded the configuration", |config| config.replace("\"]\n", &format!("{both}\n"))).await;
+    let both = format!("tokens_sha256 = [\"{digest}\", \"");
+    reload(&site, &process, "Reloaded the configuration", |config| config.replace("tokens_sha256 = [\"", &both)).await;
     traffic.goes_on(50).await;
     let renewed = Caller { token, ..process.caller.clone() };
     traffic.turn_to(vec![renewed.clone()]);
@@ -138,9 +138,9 @@ async fn a_lane_that_was_refused_goes_on_at_once_when_it_gets_what_opens_it() {
     let process = site.serve().await;
     process.caller.insist(1).await;
     process.logs("Paused a lane").await;
+    let put_off = "feedback where lease_token is null and attempts = 1";
+    eventually("what was refused is put off", || async { (site.count(put_off).await == 1).then_some(()) }).await;
     reload(&site, &process, "Reloaded the configuration", |config| config.replace("a-mistake", TOKEN)).await;
-    // What was refused is due again after half the time between two probes.
-    site.sql("update feedback set due_at = now()").await;
     site.everything_is_settled().await;
     assert_eq!(site.count("account_lane where paused_at is not null").await, 0);
 }
@@ -186,7 +186,7 @@ async fn a_file_that_makes_no_sense_changes_nothing_and_is_said() {
     let process = site.serve().await;
     let whole = std::fs::read_to_string(site.config()).unwrap();
     let torn = [
-        (whole[..whole.len() / 2].to_owned(), "callers"),
+        (whole.split_once("scopes").unwrap().0.to_owned(), "callers[0].scopes: is missing"),
         (whole[..whole.len() - 5].to_owned(), "not TOML"),
         (String::new(), "callers: is missing"),
         (whole.replace("\"operate\"", "\"hunter2\""), "callers[0].scopes"),

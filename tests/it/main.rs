@@ -9,7 +9,8 @@ mod as_twilio_shows_it; // the one request that Twilio hears
 mod brought_in_and_written_out; // a backlog taken in, and a whole written out
 mod brought_back; // dead letters, by those who said how many, on record
 mod changed_while_it_runs; // a new configuration, at a signal
-mod databases; // a database of its own for each test
+mod databases;
+mod in_shadow; // everything but the request // a database of its own for each test
 mod embedded; // a Postgres of our own
 mod saying_it_twice; // promise 4
 mod sdk; // Twilio's own SDK cannot tell the simulator from Twilio
@@ -19,6 +20,7 @@ mod the_command_line; // what operators type, and what they are told
 mod the_map; // a room speaks only of the rooms beside its name
 mod the_schema; // migrations, words of tomorrow, plans, sessions
 mod the_interface; // what callers and operators see over HTTP
+mod upgraded_while_it_runs; // old and new replicas side by side
 mod twilios_trouble; // promises 3, 5 and 6
 mod what_is_kept; // promise 2, over the years
 mod what_is_watched; // metrics, alerts, dashboard, runbook: each known to the others

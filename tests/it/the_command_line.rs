@@ -229,6 +229,35 @@ async fn trace_tells_the_story_of_a_message_an_action_and_an_event() {
 }
 
 #[tokio::test]
+async fn trace_names_the_replica_that_is_sending_where_it_can_be_known() {
+    let mut site = Site::new().await;
+    site.set("delivery.request_timeout", "20s");
+    site.fault("hang");
+    let process = site.serve().await;
+    process.caller.insist(1).await;
+    let trace = async || site.run(&["trace", sid(1).as_str()]).await;
+    // It tells of itself every few seconds.
+    eventually("the story names who holds the lease", || async {
+        let story = trace().await;
+        (story.stdout.contains("the lease of ") && story.stdout.contains("-") && !story.stdout.contains("has not told"))
+            .then_some(())
+    })
+    .await;
+    let replica = site.text("select replica from lane_report").await;
+    said(&trace().await, 0, &["feedback pending", &format!("the lease of {replica} ends")]);
+    site.sql(
+        "insert into lane_report (account_sid, replica, in_flight, lane_limit, breaker, reported_at)
+         select account_sid, 'host-2', 3, 8, 'closed', now() from lane_report;
+         update lane_report set in_flight = 1, reported_at = now()",
+    )
+    .await;
+    let story = trace().await;
+    said(&story, 0, &["the lease of one of ", "host-2 (1 in flight)", &format!("{replica} (1 in flight)")]);
+    site.sql("update lane_report set reported_at = now() - interval '1 minute' where replica = 'host-2'").await;
+    said(&trace().await, 0, &[&format!("the lease of {replica} ends")]);
+}
+
+#[tokio::test]
 async fn dead_letters_are_listed_and_brought_back_only_when_asked_to() {
     let site = Site::new().await;
     site.fault("400");

@@ -124,7 +124,7 @@ async fn a_word_that_this_binary_does_not_know_stops_nothing_and_is_left_alone()
     assert_eq!(site.twilio.ledger().len(), 0, "a pause by whomever is a pause");
     site.sql("update account_lane set paused_reason = null, paused_by = null, paused_at = null").await;
     site.everything_is_settled().await;
-    assert_eq!(site.count("dead_letter where reason = 'haunted'").await, 1);
+    assert_eq!(site.count("dead_letter where reason = 'haunted'").await, 2);
     assert_eq!(site.count("event where state = 'pondered'").await, 1);
     site.is_lawful().await;
 }

@@ -92,6 +92,7 @@ fn first(class: Class, seen: &Verdict) -> Verdict {
         Class::NotFound => Verdict::Retry(Retry::Young { after }),
         Class::Transient => Verdict::Retry(Retry::Burnt { after }),
         Class::Rejected => Verdict::Dead(DeadReason::Rejected),
+        Class::Shadowed => panic!("no answer is of this class"),
     }
 }
 

@@ -95,6 +95,7 @@ proptest! {
             }
             Class::Rejected => Some(DeadReason::Rejected),
             Class::Confirmed | Class::Throttled | Class::AccountFault => None,
+            Class::Shadowed => panic!("no answer is of this class"),
         };
         let given_up = match judge(&answer, &past, &policy, dice) {
             Verdict::Dead(reason) => Some(reason),

@@ -150,6 +150,7 @@ impl Site {
 
     /// A file beside the configuration that nobody else may read.
     pub(crate) fn secret_file(&self, name: &str, content: &str) -> String {
+        let _it_may_not_be_there = std::fs::remove_file(self.folder.path().join(name));
         let path = self.file(name, content);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
         path
@@ -168,6 +169,14 @@ impl Site {
         let counted = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         counted
+    }
+
+    /// The one text that a query gives.
+    pub(crate) async fn text(&self, query: &str) -> String {
+        let mut connection = PgConnection::connect(&self.database.url).await.unwrap();
+        let text = sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        text
     }
 
     pub(crate) async fn sql(&self, statements: &str) {

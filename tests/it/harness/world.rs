@@ -37,6 +37,7 @@ pub(crate) struct Setting {
     pub(crate) max_waiting: usize,
     pub(crate) batch: usize,
     pub(crate) upkeep_batch: u32,
+    pub(crate) shadow: bool,
 }
 
 impl Default for Setting {
@@ -58,6 +59,7 @@ impl Default for Setting {
             max_waiting: 10_000,
             batch: 1000,
             upkeep_batch: 1000,
+            shadow: false,
         }
     }
 }
@@ -297,6 +299,7 @@ fn replica(url: &str, twilio: &Simulator, clock: &Clock, setting: &Setting) -> (
         },
         max_concurrency: 32,
         yield_above: 64,
+        shadow: setting.shadow,
     });
     let options = LaneOptions {
         policy: setting.policy,

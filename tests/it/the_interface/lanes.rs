@@ -11,7 +11,7 @@ use crate::harness::world::{DAY, HOUR, Setting, account, noon};
 const LANES: &str = "/v1/lanes";
 
 fn lane(number: u32, paused: Value) -> Value {
-    json!({"account_sid": account(number), "paused": paused, "pending": 0, "leased": 0, "oldest_due_at": null, "dead": 0,
+    json!({"account_sid": account(number), "paused": paused, "pending": 0, "leased": 0, "oldest_due_at": null, "dead": 0, "shadowed": 0,
         "replicas": []})
 }
 
@@ -31,6 +31,7 @@ async fn every_lane_is_listed_as_all_replicas_see_it() {
         limit: 8,
         in_flight: 3,
         breaker: "half_open".to_owned(),
+        shadow: true,
         reported_at: noon(),
     };
     world.store.outbox.report(&account(1), &report).await.unwrap();
@@ -49,8 +50,7 @@ async fn every_lane_is_listed_as_all_replicas_see_it() {
     busy["leased"] = 2.into();
     busy["oldest_due_at"] = NOON.into();
     busy["dead"] = 1.into();
-    busy["replicas"] =
-        json!([{"replica": "here", "limit": 8, "in_flight": 3, "breaker": "half_open", "reported_at": NOON}]);
+    busy["replicas"] = json!([{"replica": "here", "limit": 8, "in_flight": 3, "breaker": "half_open", "shadow": true, "reported_at": NOON}]);
     assert_eq!(service.get(LANES).await.json(), json!({"items": [busy, lane(2, Value::Null)]}));
     world.travel(HOUR);
     let later = service.get(LANES).await.json();

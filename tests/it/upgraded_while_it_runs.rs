@@ -1,0 +1,82 @@
+//! Replicas are exchanged one by one, across a migration and under load: no caller is turned away, nothing is lost, no
+//! attempt is burnt.
+
+use std::time::Duration;
+
+use crate::harness::process::Site;
+use crate::harness::traffic::Traffic;
+use crate::harness::world::sid;
+
+/// What a version of tomorrow may add: columns, a table, an index. Under the same lock limit as `confirmd migrate`.
+const TOMORROW: &str = "
+    set lock_timeout = '2s';
+    begin;
+    alter table message add column colour text not null default 'blue';
+    alter table event add column mood text;
+    alter table feedback add column priority integer not null default 0;
+    alter table confirmation add column seen boolean;
+    create table tomorrow (id integer primary key);
+    create index message_by_colour on message (colour);
+    insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+    values (99990101000000, 'of tomorrow', true, '\\x00', 1);
+    commit;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_are_exchanged_across_a_migration_under_load_and_no_caller_notices() {
+    let site = Site::new().await;
+    let (mut one, mut other) = (site.serve().await, site.serve().await);
+    let traffic = Traffic::begin(vec![one.caller.clone(), other.caller.clone()], 6);
+    traffic.goes_on(100).await;
+    site.sql(TOMORROW).await;
+    // Both are of yesterday, on the schema of tomorrow.
+    traffic.goes_on(100).await;
+
+    let renewed = site.serve().await;
+    one.terminate();
+    // Callers go on to be sent to the one that leaves, too: nothing here looks at /readyz.
+    traffic.turn_to(vec![one.caller.clone(), other.caller.clone(), renewed.caller.clone()]);
+    assert_eq!(one.ends_within(Duration::from_secs(30)).await, Some(0));
+    traffic.turn_to(vec![other.caller.clone(), renewed.caller.clone()]);
+    traffic.goes_on(100).await;
+
+    let also_renewed = site.serve().await;
+    other.terminate();
+    traffic.turn_to(vec![other.caller.clone(), renewed.caller.clone(), also_renewed.caller.clone()]);
+    assert_eq!(other.ends_within(Duration::from_secs(30)).await, Some(0));
+    traffic.turn_to(vec![renewed.caller.clone(), also_renewed.caller.clone()]);
+    traffic.goes_on(100).await;
+    let told = traffic.end().await;
+
+    eprintln!("{} logins taken, {} connections refused or cut and told again", told.taken.len(), told.repeated);
+    assert_eq!(told.failed, [0u16; 0], "whoever got an answer got a good one");
+    site.everything_is_settled().await;
+    let taken = i64::try_from(told.taken.len()).unwrap();
+    assert_eq!(site.count("event").await, taken);
+    assert_eq!(site.count("confirmation").await, taken, "nothing is lost");
+    assert_eq!(site.count("confirmation where attempts <> 1").await, 0);
+    assert_eq!(site.count("attempt where verdict <> 'confirmed'").await, 0, "no attempt is burnt");
+    assert_eq!(site.twilio.ledger().len(), told.taken.len(), "each was sent once");
+    assert!(told.taken.iter().all(|number| site.twilio.confirmed(&sid(*number)) == Some(1)));
+    site.is_lawful().await;
+}
+
+#[tokio::test]
+async fn migrate_says_what_is_pending_and_what_it_would_do_and_does_nothing() {
+    let site = Site::bare().await;
+    let check = site.run(&["migrate", "--check"]).await;
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert!(check.stdout.starts_with("pending: 1 what we remember\n"), "{check:?}");
+    assert!(check.stderr.contains("are pending; run `confirmd migrate`"), "{check:?}");
+    let dry = site.run(&["migrate", "--dry-run"]).await;
+    assert_eq!(dry.code, Some(0), "{dry:?}");
+    assert!(dry.stdout.contains("-- migration 3: what operators did") && dry.stdout.contains("create table operation"));
+    assert_eq!(site.count("pg_tables where schemaname = 'public'").await, 0, "nothing was done");
+    // It is SQL that runs as it stands.
+    site.sql(&format!("begin; {} rollback;", dry.stdout)).await;
+
+    assert_eq!(site.run(&["migrate"]).await.code, Some(0));
+    let check = site.run(&["migrate", "--check"]).await;
+    assert_eq!((check.code, check.stdout.as_str()), (Some(0), "the schema is up to date\n"));
+    assert_eq!(site.run(&["migrate", "--dry-run"]).await.stdout, "-- the schema is up to date\n");
+    assert_eq!(site.run(&["migrate", "--dry-run", "--check"]).await.code, Some(64));
+}
