@@ -44,11 +44,15 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
         }
         None => tracing::info!("Stopped before it began"),
     }
+    if let Err(panic) = tokio::task::spawn_blocking(telemetry::finish_traces).await {
+        tracing::warn!(%panic, "Could not send the last spans");
+    }
     Ok(())
 }
 
 async fn start(config: Config, args: &ServeArgs) -> Result<App, Failure> {
     let connect = connect(&config)?;
+    store::sessions_are_our_own(&connect).await?;
     if args.migrate {
         let applied = store::migrate(&connect).await?;
         tracing::info!(?applied, "The schema is up to date");
@@ -77,6 +81,7 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), Failure> {
             (some, true) => Err(Failure::Found(format!("{some} migration(s) are pending; run `confirmd migrate`"))),
         };
     }
+    store::sessions_are_our_own(&connect).await?;
     let applied = store::migrate(&connect).await?;
     if applied.is_empty() {
         println!("the schema is up to date");

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{ConfigError, Role};
 use crate::operate::export::Whole;
 use crate::operate::import::Format;
+use crate::store::StoreError;
 use crate::twilio::sim::SimulatorArgs;
 
 /// Tells Twilio which one-time passwords worked.
@@ -329,6 +330,9 @@ pub enum Failure {
     Usage(String),
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// The database that the configuration names is not one that we can work with.
+    #[error("database.url: {0}")]
+    Database(StoreError),
     /// Something else is not there; the same may work later.
     #[error("{0:#}")]
     TryLater(#[from] anyhow::Error),
@@ -337,9 +341,12 @@ pub enum Failure {
     Found(String),
 }
 
-impl From<crate::store::StoreError> for Failure {
-    fn from(error: crate::store::StoreError) -> Self {
-        Self::TryLater(error.into())
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Pooled => Self::Database(error),
+            error => Self::TryLater(error.into()),
+        }
     }
 }
 
@@ -354,7 +361,7 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Usage(_) => USAGE,
-            Self::Config(_) => 78,
+            Self::Config(_) | Self::Database(_) => 78,
             Self::TryLater(_) => 75,
             Self::Found(_) => 1,
         })

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::governor::{AccountFault, Governor, lets_us_in};
 use super::judge::{Policy, classify, judge};
@@ -52,7 +53,9 @@ impl Sender {
             return;
         }
         let start = self.governor.start();
-        let reply = self.twilio.send_feedback(&self.account, start.credential(), &lease.message_sid).await;
+        let span = telemetry::attempt_span(&self.name, &lease.message_sid, lease.attempt, lease.trace.as_ref());
+        let asked = self.twilio.send_feedback(&self.account, start.credential(), &lease.message_sid);
+        let reply = asked.instrument(span.clone()).await;
         let (class, dice) = (classify(&reply.answer), rand::random());
         self.governor.learn(&start, class, &reply.answer, dice);
         let mut verdict = judge(&reply.answer, &lease.past, &self.policy, dice);
@@ -66,6 +69,7 @@ impl Sender {
         }
         telemetry::attempted(&self.name, class, reply.took);
         let settlement = settlement(lease, class, reply, verdict);
+        telemetry::attempt_ended(&span, class, settlement.attempt.status);
         self.settler.settle(settlement).await;
     }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use crate::domain::{DeadReason, MessageSid, Verdict};
+use crate::domain::{DeadReason, MessageSid, TraceContext, Verdict};
 use crate::store::{Outbox, Settled, Settlement};
 use crate::telemetry;
 
@@ -101,29 +101,30 @@ fn tell(settlement: &Settlement, settled: &HashMap<MessageSid, Settled>) {
     let Settlement { lease, attempt, verdict, .. } = settlement;
     let (message_sid, number, class) = (&lease.message_sid, lease.attempt, attempt.class.as_str());
     let (status, code, request_id) = (attempt.status, attempt.code, attempt.request_id.as_deref());
+    let trace_id = lease.trace.as_ref().map(TraceContext::trace_id);
     match (settled.get(message_sid), verdict) {
         (Some(Settled::Stands { owed_for }), Verdict::Confirmed) => {
             telemetry::confirmed(&lease.account_sid, *owed_for);
-            tracing::debug!(%message_sid, number, request_id, took = ?attempt.took, "Confirmed at Twilio");
+            tracing::debug!(%message_sid, number, trace_id, request_id, took = ?attempt.took, "Confirmed at Twilio");
         }
         (Some(Settled::Stands { .. }), Verdict::Retry(retry)) => {
-            tracing::info!(%message_sid, number, class, status, code, error = attempt.error, request_id, after = ?retry.after(), "Could not confirm yet; trying again");
+            tracing::info!(%message_sid, number, trace_id, class, status, code, error = attempt.error, request_id, after = ?retry.after(), "Could not confirm yet; trying again");
         }
         (Some(Settled::Stands { .. }), Verdict::Dead(DeadReason::Shadowed)) => {
             telemetry::shadowed(&lease.account_sid);
-            tracing::debug!(%message_sid, number, "Shadowed: everything was done but the request");
+            tracing::debug!(%message_sid, number, trace_id, "Shadowed: everything was done but the request");
         }
         (Some(Settled::Stands { .. }), Verdict::Dead(reason)) => {
             telemetry::gave_up(&lease.account_sid, *reason);
-            tracing::warn!(%message_sid, number, class, status, code, error = attempt.error, request_id, reason = reason.as_str(), "Gave a feedback up; it is among the dead letters");
+            tracing::warn!(%message_sid, number, trace_id, class, status, code, error = attempt.error, request_id, reason = reason.as_str(), "Gave a feedback up; it is among the dead letters");
         }
         (Some(Settled::ConfirmedLate), _) => {
             telemetry::confirmed_late(&lease.account_sid);
-            tracing::info!(%message_sid, number, request_id, "Confirmed at Twilio, by a lease that had been lost");
+            tracing::info!(%message_sid, number, trace_id, request_id, "Confirmed at Twilio, by a lease that had been lost");
         }
         (Some(Settled::Fenced) | None, _) => {
             telemetry::fenced();
-            tracing::warn!(%message_sid, number, class, "Settled too late; the newer claim decides");
+            tracing::warn!(%message_sid, number, trace_id, class, "Settled too late; the newer claim decides");
         }
     }
 }

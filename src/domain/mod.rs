@@ -9,6 +9,7 @@ mod name;
 mod personal;
 mod scope;
 mod sid;
+mod trace;
 
 pub use actor::{Actor, Via};
 pub use event::{Event, EventKey, EventState, Labels, Registration, Resolve, Target};
@@ -16,6 +17,7 @@ pub use feedback::{Attempt, Class, DeadReason, FeedbackState, LetterReason, Retr
 pub use name::{ActionId, ActorName, CallerName, EventId, Label, LaneName, Namespace};
 pub use scope::Scope;
 pub use sid::{AccountSid, MessageSid};
+pub use trace::TraceContext;
 
 /// Why a text is not what it should be: the end of the sentence "this value …".
 ///

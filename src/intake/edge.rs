@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
@@ -18,7 +18,10 @@ use super::{
     problem::Problem,
     request_id::{RequestId, X_REQUEST_ID},
 };
+use crate::domain::TraceContext;
 use crate::telemetry;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Makes a router fit to be served. `deadline` is how long an answer may take; whoever gets none by then is told 503,
 /// while the work goes on.
@@ -31,10 +34,9 @@ async fn around(State(deadline): State<Duration>, request: Request, next: Next) 
     let request_id = RequestId::of(request.headers());
     let method = method_of(&request);
     let route = route_of(&request);
-    let caller = tracing::field::Empty;
-    let span = tracing::info_span!("request", request_id = request_id.as_str(), method, route, caller);
+    let (span, trace) = telemetry::request_span(request_id.as_str(), method, &route, trace_of(request.headers()));
 
-    let response = detached(request, next, deadline).instrument(span.clone()).await;
+    let response = detached(request, next, deadline, trace).instrument(span.clone()).await;
     let shed = response.extensions().get::<Problem>() == Some(&Problem::Busy);
     let mut response = explained(response, &request_id);
     response.headers_mut().insert(X_REQUEST_ID, request_id.header());
@@ -43,6 +45,7 @@ async fn around(State(deadline): State<Duration>, request: Request, next: Next) 
     let took = started.elapsed();
     let status = response.status();
     telemetry::answered(&route, method, status.as_u16(), took);
+    telemetry::request_ended(&span, status.as_u16());
     span.in_scope(|| {
         let (status, took_ms) = (status.as_u16(), took.as_millis());
         // Shedding is counted, not logged: under overload a line for each would be more load.
@@ -57,19 +60,26 @@ async fn around(State(deadline): State<Duration>, request: Request, next: Next) 
 
 /// Runs the request in a task of its own. The server drops this future when the client hangs up; the task goes on,
 /// so that nothing which has begun in Postgres is cut in the middle.
-async fn detached(mut request: Request, next: Next, deadline: Duration) -> Response {
+async fn detached(mut request: Request, next: Next, deadline: Duration, trace: Option<TraceContext>) -> Response {
     let in_flight = request.extensions_mut().remove::<InFlight>();
     let work = async move {
         let response = next.run(request).await;
         drop(in_flight);
         response
     };
-    match timeout(deadline, tokio::spawn(work.in_current_span())).await {
+    match timeout(deadline, tokio::spawn(telemetry::within(trace, work).in_current_span())).await {
         Ok(Ok(response)) => response,
         // It panicked; the panic hook has logged where.
         Ok(Err(_)) => Problem::Internal.into_response(),
         Err(_) => Problem::Unavailable.into_response(),
     }
+}
+
+/// Where the caller's request stands in a trace. Whatever is none is passed over, as W3C wants it.
+fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut told = headers.get_all(TRACEPARENT).iter();
+    let (Some(only), None) = (told.next(), told.next()) else { return None };
+    TraceContext::try_from(only.to_str().ok()?).ok()
 }
 
 /// Gives a problem its instance, and an error without a problem the problem of its status.

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use crate::config::Config;
 use crate::delivery::classify;
 use crate::domain::{Class, MessageSid};
-use crate::store::{connect_options, pending_migrations};
+use crate::store::{connect_options, pending_migrations, sessions_are_our_own};
 use crate::twilio::{Account, Answer, Twilio};
 
 /// What was looked at, and what is wrong with it; `Ok` tells what is right.
@@ -19,6 +19,7 @@ pub type Finding = Result<String, String>;
 pub async fn database(config: &Config) -> Finding {
     let connect =
         connect_options(config.database.url.expose_secret()).map_err(|fault| format!("database.url {fault}"))?;
+    sessions_are_our_own(&connect).await.map_err(|error| format!("database: {error}"))?;
     match pending_migrations(&connect).await {
         Ok(pending) if pending.is_empty() => Ok("database: reached, and its schema is up to date".to_owned()),
         Ok(pending) => Err(format!("database: {} migration(s) are missing; run `confirmd migrate`", pending.len())),

@@ -9,13 +9,15 @@ use super::fingerprint::fingerprint;
 use super::{Acceptance, Accepted, NotTaken, Registered};
 use crate::domain::{
     AccountSid, ActionId, Event, EventKey, FeedbackState, Labels, MessageSid, Namespace, Registration, Target,
+    TraceContext,
 };
 use crate::telemetry;
 
 /// Something to write, and who waits for the answer.
 pub(super) enum Command {
     Register(Registration, oneshot::Sender<Result<Registered, NotTaken>>),
-    Accept(Event, oneshot::Sender<Result<Accepted, NotTaken>>),
+    /// With the trace that the caller's request is a part of.
+    Accept(Event, Option<TraceContext>, oneshot::Sender<Result<Accepted, NotTaken>>),
 }
 
 /// What a batch says, each thing once, sorted by key: two batches that overlap take their locks in one order.
@@ -45,6 +47,7 @@ pub(super) struct Mapping {
 pub(super) struct Told {
     pub(super) event: Event,
     pub(super) fingerprint: [u8; 32],
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl Mapping {
@@ -72,7 +75,7 @@ impl Plan {
         for command in commands {
             match command {
                 Command::Register(registration, _) => plan.register(registration),
-                Command::Accept(event, _) => plan.accept(event),
+                Command::Accept(event, trace, _) => plan.accept(event, trace),
             }
         }
         plan
@@ -89,14 +92,14 @@ impl Plan {
         });
     }
 
-    fn accept(&mut self, event: &Event) {
+    fn accept(&mut self, event: &Event, trace: &Option<TraceContext>) {
         if let Some(action_id) = event.target.action_id() {
             self.actions.insert((event.key.namespace.clone(), action_id.clone()));
         }
         if self.exact.contains_key(&event.key) || self.open.contains_key(&event.key) {
             return;
         }
-        let told = Told { event: event.clone(), fingerprint: fingerprint(event) };
+        let told = Told { event: event.clone(), fingerprint: fingerprint(event), trace: trace.clone() };
         match event.target {
             Target::Message { .. } => self.exact.insert(event.key.clone(), told),
             Target::Action { .. } => self.open.insert(event.key.clone(), told),
@@ -144,6 +147,8 @@ pub(super) struct Outcome {
     pub(super) leases: Vec<super::Lease>,
     /// Parked events that this batch resolved.
     pub(super) unparked: u64,
+    /// The traces that they were parked with, by the message that each confirms.
+    pub(super) unparked_traces: BTreeMap<MessageSid, TraceContext>,
     /// Messages that are owed since this batch, by account.
     pub(super) owed: BTreeMap<AccountSid, u64>,
 }
@@ -159,7 +164,7 @@ pub(super) fn answer(commands: Vec<Command>, outcome: Outcome) {
                 count_registered(registered);
                 let _hung_up = waiter.send(Ok(registered));
             }
-            Command::Accept(told, waiter) => {
+            Command::Accept(told, _, waiter) => {
                 let accepted = accepted(&told, &mut events);
                 count_accepted(&accepted);
                 let _hung_up = waiter.send(Ok(accepted));
@@ -215,7 +220,7 @@ pub(super) fn refuse(commands: Vec<Command>, because: NotTaken) {
     for command in commands {
         match command {
             Command::Register(_, waiter) => drop(waiter.send(Err(because)).is_err()),
-            Command::Accept(_, waiter) => drop(waiter.send(Err(because))),
+            Command::Accept(_, _, waiter) => drop(waiter.send(Err(because))),
         }
     }
 }

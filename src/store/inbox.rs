@@ -63,17 +63,18 @@ impl Inbox {
     /// Where nothing was taken; the same again is safe.
     pub async fn accept(&self, event: Event) -> Result<Accepted, NotTaken> {
         let (waiter, answer) = oneshot::channel();
-        self.hand_in(vec![Command::Accept(event, waiter)])?;
+        self.hand_in(vec![Command::Accept(event, telemetry::trace_here(), waiter)])?;
         answer.await.unwrap_or(Err(NotTaken::Unavailable))
     }
 
     /// Takes several at once, each with an answer of its own, in their order.
     pub async fn accept_all(&self, events: Vec<Event>) -> Vec<Result<Accepted, NotTaken>> {
+        let trace = telemetry::trace_here();
         let (commands, answers): (Vec<_>, Vec<_>) = events
             .into_iter()
             .map(|event| {
                 let (waiter, answer) = oneshot::channel();
-                (Command::Accept(event, waiter), answer)
+                (Command::Accept(event, trace.clone(), waiter), answer)
             })
             .unzip();
         if let Err(because) = self.hand_in(commands) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::domain::{AccountSid, Attempt, MessageSid, Verdict};
+use crate::domain::{AccountSid, Attempt, MessageSid, TraceContext, Verdict};
 
 /// The right to attempt one feedback, until it expires. Settling takes it by value: a right is a value you spend.
 #[must_use = "an unsettled lease hides its feedback until the lease expires"]
@@ -17,6 +17,8 @@ pub struct Lease {
     pub attempt: u32,
     /// What the next verdict depends on.
     pub past: Past,
+    /// The trace that its first event is a part of.
+    pub trace: Option<TraceContext>,
     /// Counted from before the database was asked, so that it is never later than the database's own end of the lease.
     pub expires: Instant,
     pub(super) token: Uuid,

@@ -24,12 +24,14 @@ mod operation;
 mod operator;
 mod outbox;
 mod owe;
+mod pooler;
 mod record;
 mod replay;
 mod receipt;
 mod row;
 mod session;
 mod settle;
+mod trace;
 mod upkeep;
 mod view;
 
@@ -45,6 +47,7 @@ pub use open::{Durability, PendingMigration, Store, StoreOptions, migrate, pendi
 pub use operation::Operation;
 pub use operator::Operator;
 pub use outbox::{Claimed, Outbox, OutboxOptions, Wanted};
+pub use pooler::sessions_are_our_own;
 pub use replay::{BULK, Run, is_confirmed};
 pub use session::{SessionOptions, connect_options};
 pub use upkeep::{Backlog, Kept, OldestSnapshot, Upkeep, UpkeepOptions};
@@ -109,6 +112,12 @@ pub enum StoreError {
     Postgres(#[from] sqlx::Error),
     #[error("postgres did not answer in time")]
     Deadline,
+    #[error(
+        "a pooler stands before Postgres and lends sessions out from transaction to transaction, so that neither time \
+         limits nor prepared statements stay with who set them; is it PgBouncer with pool_mode = transaction? confirmd \
+         needs pool_mode = session, or no pooler"
+    )]
+    Pooled,
     #[error("the schema cannot be migrated: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::task::JoinSet;
 
@@ -143,7 +143,7 @@ pub async fn migrate(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError>
         // A pool of one: sqlx's migrator, given a bare connection, is no future that a task may be spawned around.
         let pool = PgPoolOptions::new().max_connections(1).after_connect(|session, _| Box::pin(limit_lock(session)));
         let pool = pool.connect_with(connect.clone()).await?;
-        let done = migrations().run(&pool).await;
+        let done = migrate_and_grant(&pool).await;
         pool.close().await;
         match done {
             Ok(()) => return Ok(pending),
@@ -154,6 +154,23 @@ pub async fn migrate(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError>
         }
     }
 }
+
+async fn migrate_and_grant(pool: &PgPool) -> Result<(), MigrateError> {
+    migrations().run(pool).await?;
+    let separate: bool = sqlx::query_scalar(
+        "select count(*) = 3 from pg_roles where rolname in ('confirmd_migrate', 'confirmd_app', 'confirmd_read')",
+    )
+    .fetch_one(pool)
+    .await?;
+    // Where there is one role for all, it needs no grants.
+    if separate {
+        sqlx::raw_sql(PRIVILEGES).execute(pool).await?;
+    }
+    Ok(())
+}
+
+/// What the separate roles may do. Beside the file that makes them, because who operates Postgres reads both.
+const PRIVILEGES: &str = include_str!("../../deploy/postgres/privileges.sql");
 
 async fn limit_lock(session: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("select set_config('lock_timeout', $1, false)")
@@ -173,7 +190,7 @@ fn met_a_lock(error: &MigrateError) -> bool {
 }
 
 /// How long a Postgres may take to say which migrations it has: one that says nothing must not keep us waiting.
-const SCHEMA_DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const SCHEMA_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Migrations that this binary knows and the database does not have.
 ///

@@ -78,7 +78,7 @@ impl Outbox {
         let max_lost = i32::try_from(self.options.max_lost_leases).unwrap_or(i32::MAX);
         let (limit, for_retries) = (i64::from(wanted.limit), i64::from(wanted.for_retries));
         let now = self.clock.now();
-        type Row = (String, Option<Uuid>, i32, f64, Option<f64>, i32, i32);
+        type Row = (String, Option<Uuid>, i32, f64, Option<f64>, i32, i32, Option<String>);
         let rows: Vec<Row> = self
             .sessions
             .run(move |session| {
@@ -98,7 +98,7 @@ impl Outbox {
             })
             .await?;
         let mut claimed = Claimed::default();
-        for (message_sid, token, attempt, age, failing_for, failures, ambiguous) in rows {
+        for (message_sid, token, attempt, age, failing_for, failures, ambiguous, trace) in rows {
             let Some(token) = token else {
                 claimed.poisoned += 1;
                 continue;
@@ -113,6 +113,7 @@ impl Outbox {
                     failures: small(failures),
                     ambiguous: small(ambiguous),
                 },
+                trace: trace.map(parsed).transpose()?,
                 expires: asked + lease,
                 token,
             });
@@ -260,7 +261,7 @@ const CLAIM: &str = "-- Outbox::claim
         returning feedback.*
     )
     select message_sid, lease_token, attempts, extract(epoch from moment.now - known_at)::float8,
-           extract(epoch from moment.now - failing_since)::float8, failures, ambiguous
+           extract(epoch from moment.now - failing_since)::float8, failures, ambiguous, traceparent
     from moment, claimed
     union all
-    select message_sid, null, attempts, 0, null, failures, ambiguous from poison";
+    select message_sid, null, attempts, 0, null, failures, ambiguous, null from poison";

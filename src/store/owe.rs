@@ -20,7 +20,8 @@ pub(super) async fn resolve_parked(
     terms: &Terms<'_>,
     outcome: &mut Outcome,
 ) -> Result<Vec<MessageSid>, sqlx::Error> {
-    let (named, unparked): (Vec<String>, i64) = sqlx::query_as(
+    type Resolved = (Vec<String>, i64, Vec<String>, Vec<String>);
+    let (named, unparked, traced, traces): Resolved = sqlx::query_as(
         "-- Inbox::resolve_parked
         with moment as materialized (select coalesce($4, now()) as now),
         gained as (select * from unnest($1::text[], $2::text[], $3::text[]) as gained (message_sid, namespace, action_id)),
@@ -59,8 +60,16 @@ pub(super) async fn resolve_parked(
             using waiting
             where parked.namespace = waiting.namespace and parked.event_id = waiting.event_id
             returning parked.event_id
+        ),
+        traced as (
+            select chosen.message_sid, min(waiting.traceparent) as traceparent
+            from waiting join chosen using (namespace, event_id)
+            where waiting.traceparent is not null
+            group by chosen.message_sid
         )
-        select coalesce((select array_agg(distinct message_sid) from resolved), '{}'), (select count(*) from unparked)",
+        select coalesce((select array_agg(distinct message_sid) from resolved), '{}'), (select count(*) from unparked),
+               coalesce((select array_agg(message_sid order by message_sid) from traced), '{}'),
+               coalesce((select array_agg(traceparent order by message_sid) from traced), '{}')",
     )
     .bind(column(gained, |(sid, _)| sid.as_str()))
     .bind(column(gained, |(_, (namespace, _))| namespace.as_str()))
@@ -69,6 +78,9 @@ pub(super) async fn resolve_parked(
     .fetch_one(session)
     .await?;
     outcome.unparked += u64::try_from(unparked).unwrap_or_default();
+    for (message_sid, trace) in traced.into_iter().zip(traces) {
+        outcome.unparked_traces.insert(parsed(message_sid)?, parsed(trace)?);
+    }
     named.into_iter().map(parsed).collect()
 }
 
@@ -142,6 +154,7 @@ pub(super) async fn owe(
                 account_sid,
                 attempt: 1,
                 past: Past { age: Duration::try_from_secs_f64(age).unwrap_or_default(), ..Past::default() },
+                trace: None,
                 expires: asked + terms.lease,
                 token,
             });

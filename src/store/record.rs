@@ -19,6 +19,7 @@ use super::batch::{Mapping, Outcome, Plan, StoredMessage};
 use super::clock::Clock;
 use super::map;
 use super::owe::{owe, resolve_parked};
+use super::trace::carry;
 use crate::domain::{ActionId, FeedbackState, MessageSid, Namespace};
 
 /// What the transaction of a batch needs to know besides the batch.
@@ -61,6 +62,7 @@ pub(super) async fn record(session: &mut PgConnection, plan: &Plan, terms: &Term
     if !owed.is_empty() {
         owe(session, &owed, terms, &mut outcome).await?;
     }
+    carry(session, plan, &mut outcome).await?;
     recall(session, plan, &mut outcome).await?;
     Ok(outcome)
 }

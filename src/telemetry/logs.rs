@@ -8,15 +8,19 @@ use std::{
     sync::OnceLock,
 };
 
+use opentelemetry_sdk::trace::SdkTracer;
 use tracing::Subscriber;
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer as _, Registry,
     field::MakeExt,
-    fmt::{MakeWriter, format},
+    filter::filter_fn,
+    fmt::{FormatFields, MakeWriter, format, layer},
+    layer::SubscriberExt as _,
     reload,
     util::SubscriberInitExt,
 };
 
+use super::traces::tracer;
 use crate::config::LogFormat;
 
 /// Sets the filter of the log anew.
@@ -33,7 +37,11 @@ pub fn init_logs(log_format: LogFormat, filter: &str) -> Result<(), Box<dyn Erro
         LogFormat::Auto if !terminal => Style::Json,
         LogFormat::Auto | LogFormat::Pretty => Style::Text { colour: terminal && wants_colour() },
     };
-    let (subscriber, set_filter) = subscriber(style, EnvFilter::builder().parse(filter)?, io::stderr);
+    let filter = EnvFilter::builder().parse(filter)?;
+    let (subscriber, set_filter) = match tracer()? {
+        None => subscriber(style, filter, io::stderr),
+        Some(tracer) => with_traces(style, filter, io::stderr, tracer),
+    };
     subscriber.try_init()?;
     let _it_was_set_by_who_logs = SET_FILTER.set(set_filter);
     Ok(())
@@ -71,18 +79,49 @@ where
             let handle = logs.reload_handle();
             (Box::new(logs.finish()), Box::new(move |filter| handle.reload(filter)))
         }
-        // The library's own fields would let a value through that holds a line break, and so a line of its own.
         Style::Text { colour } => {
-            let fields = format::debug_fn(|writer, field, value| match field.name() {
-                "message" => write!(Harmless(writer), "{value:?}"),
-                name => write!(Harmless(writer), "{name}={value:?}"),
-            });
-            let logs = logs.with_ansi(colour).fmt_fields(fields.delimited(" ")).with_writer(writer);
+            let logs = logs.with_ansi(colour).fmt_fields(harmless_fields()).with_writer(writer);
             let logs = logs.with_env_filter(filter).with_filter_reloading();
             let handle = logs.reload_handle();
             (Box::new(logs.finish()), Box::new(move |filter| handle.reload(filter)))
         }
     }
+}
+
+/// The same, and spans of ours to who collects traces, whatever the log's filter leaves out.
+fn with_traces<W>(
+    style: Style,
+    filter: EnvFilter,
+    writer: W,
+    tracer: SdkTracer,
+) -> (Box<dyn Subscriber + Send + Sync>, SetFilter)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let ours = filter_fn(|about| about.is_span() && about.target().starts_with("confirmd"));
+    let traces = tracing_opentelemetry::layer().with_location(false).with_threads(false).with_tracer(tracer);
+    let everything = Registry::default().with(traces.with_filter(ours));
+    let (filter, handle) = reload::Layer::new(filter);
+    let set_filter = Box::new(move |filter| handle.reload(filter));
+    match style {
+        Style::Json => {
+            let lines = layer().json().flatten_event(true).with_span_list(false).with_writer(MakeHarmless(writer));
+            (Box::new(everything.with(lines.with_filter(filter))), set_filter)
+        }
+        Style::Text { colour } => {
+            let lines = layer().with_ansi(colour).fmt_fields(harmless_fields()).with_writer(writer);
+            (Box::new(everything.with(lines.with_filter(filter))), set_filter)
+        }
+    }
+}
+
+/// The library's own fields would let a value through that holds a line break, and so a line of its own.
+fn harmless_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    format::debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(Harmless(writer), "{value:?}"),
+        name => write!(Harmless(writer), "{name}={value:?}"),
+    })
+    .delimited(" ")
 }
 
 /// Whether a character could act on a terminal, end the line, or turn what follows around.

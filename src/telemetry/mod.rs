@@ -6,6 +6,7 @@ mod from_zero;
 mod logs;
 mod moments;
 mod names;
+mod traces;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -15,6 +16,7 @@ pub use from_zero::count_from_zero;
 pub use logs::{init_logs, set_log_filter};
 pub use moments::*;
 pub use names::*;
+pub use traces::{attempt_ended, attempt_span, finish_traces, request_ended, request_span, trace_here, within};
 
 /// Bounds of what answers and commits take.
 const SECONDS: [f64; 15] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

@@ -8,9 +8,10 @@ mod accepted_is_never_lost; // promises 1 and 2
 mod as_twilio_shows_it; // the one request that Twilio hears
 mod brought_in_and_written_out; // a backlog taken in, and a whole written out
 mod brought_back; // dead letters, by those who said how many, on record
+mod at_the_database; // roles that may do what they need, and what stands before Postgres
 mod changed_while_it_runs; // a new configuration, at a signal
-mod databases;
-mod in_shadow; // everything but the request // a database of its own for each test
+mod databases; // a database of its own for each test
+mod in_shadow; // everything but the request
 mod embedded; // a Postgres of our own
 mod saying_it_twice; // promise 4
 mod sdk; // Twilio's own SDK cannot tell the simulator from Twilio

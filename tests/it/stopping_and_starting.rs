@@ -185,7 +185,7 @@ async fn a_replica_takes_over_at_once_what_another_was_sending() {
 async fn nothing_that_hangs_keeps_a_stop_beyond_its_deadline() {
     let mut site = Site::new().await;
     let far = Far::before(target(&site.database.url), Duration::ZERO).await;
-    let url = far.url(&site.database.url);
+    let url = far.url(&site.database.service_url);
     site.set_variable("DATABASE_URL", &url);
     site.set("server.drain_deadline", "4s");
     site.set("delivery.request_timeout", "20s");
@@ -257,7 +257,10 @@ async fn of_several_who_migrate_at_once_all_succeed() {
 
 #[tokio::test]
 async fn an_older_binary_works_on_a_newer_schema() {
-    let site = Site::new().await;
+    let mut site = Site::new().await;
+    // Who migrates owns the tables.
+    let owner = site.database.url_of("confirmd_migrate");
+    site.set_variable("DATABASE_URL", &owner);
     site.sql(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
          values (99990101000000, 'of tomorrow', true, '\\x00', 1);
@@ -282,7 +285,7 @@ async fn a_service_does_not_wait_for_ever_for_a_postgres_that_says_nothing() {
     let mut site = Site::new().await;
     let far = Far::before(target(&site.database.url), Duration::ZERO).await;
     far.fall_silent();
-    let url = far.url(&site.database.url);
+    let url = far.url(&site.database.service_url);
     site.set_variable("DATABASE_URL", &url);
     let mut waiting = ["serve", "migrate", "check", "audit"].map(|command| site.begin(&[command]));
     for process in &mut waiting {
@@ -405,7 +408,7 @@ async fn who_hangs_up_takes_nobody_elses_acknowledgement_along() {
     let mut site = Site::new().await;
     // A round trip of 10 ms: there is time to hang up between any two words to Postgres.
     let far = Far::before(target(&site.database.url), Duration::from_millis(5)).await;
-    let url = far.url(&site.database.url);
+    let url = far.url(&site.database.service_url);
     site.set_variable("DATABASE_URL", &url);
     let process = site.serve().await;
     let caller = process.caller.clone();

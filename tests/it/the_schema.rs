@@ -217,6 +217,7 @@ async fn every_session_keeps_its_limits_whatever_the_database_says() {
          alter database {name} set idle_in_transaction_session_timeout = 0;
          alter database {name} set timezone = 'Asia/Kathmandu';
          create table witness (who text, synchronous_commit text, statement_timeout text, lock_timeout text, idle text, timezone text);
+         grant insert on witness to confirmd_app;
          create function bear_witness() returns trigger language plpgsql as $$
          begin
              insert into witness values (

@@ -1,5 +1,6 @@
 //! A database of its own for each test: a copy of a template that is migrated once a run.
 
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::OnceCell;
 
@@ -12,11 +13,26 @@ static RUN: OnceCell<Result<Run, String>> = OnceCell::const_new();
 pub(crate) struct TestDatabase {
     pub(crate) url: String,
     pub(crate) name: String,
+    /// For the service: as the role that may do what it needs, and nothing else.
+    pub(crate) service_url: String,
+}
+
+impl TestDatabase {
+    /// The same database, for one of the roles of `deploy/postgres/roles.sql`.
+    pub(crate) fn url_of(&self, role: &str) -> String {
+        as_role(&self.url.parse().unwrap(), role)
+    }
+}
+
+fn as_role(options: &PgConnectOptions, role: &str) -> String {
+    options.clone().username(role).password(ROLE_PASSWORD).to_url_lossy().to_string()
 }
 
 pub(crate) async fn database() -> TestDatabase {
     let run = Run::get().await;
-    run.create(&run.template()).await
+    let mut database = run.create(&run.template()).await;
+    database.service_url = database.url_of("confirmd_app");
+    database
 }
 
 /// A database that nobody else uses, and that nobody has migrated.
@@ -68,7 +84,7 @@ impl Run {
     async fn begin() -> Result<Self, String> {
         let server = Server::start().await?;
         let run = Self::prepare(server).await.map_err(|error| error.to_string())?;
-        migrate(run.server.options(&run.template()).to_url_lossy().as_str()).await?;
+        migrate(&as_role(&run.server.options(&run.template()), "confirmd_migrate")).await?;
         Ok(run)
     }
 
@@ -84,6 +100,9 @@ impl Run {
         let run = Self { server, prefix, strategy };
         execute(&mut admin, format!("create database {}", run.template())).await?;
         admin.close().await?;
+        let mut template = run.server.options(&run.template()).connect().await?;
+        sqlx::raw_sql(AssertSqlSafe(roles_with_passwords())).execute(&mut template).await?;
+        template.close().await?;
         Ok(run)
     }
 
@@ -93,7 +112,7 @@ impl Run {
         execute(&mut admin, format!("create database {name} template {template} {}", self.strategy)).await.unwrap();
         admin.close().await.unwrap();
         let url = self.server.options(&name).to_url_lossy().to_string();
-        TestDatabase { url, name }
+        TestDatabase { service_url: url.clone(), url, name }
     }
 
     fn name(&self, database: &str) -> String {
@@ -107,6 +126,19 @@ impl Run {
     async fn connect(&self) -> PgConnection {
         self.server.admin().connect().await.unwrap()
     }
+}
+
+/// Of each role of [`ROLES`].
+pub(crate) const ROLE_PASSWORD: &str = "of-a-role-only-for-tests";
+
+/// The roles as they are deployed.
+pub(crate) const ROLES: &str = include_str!("../../../deploy/postgres/roles.sql");
+
+/// The roles, and a password for each. They are the server's, so they are given once a run.
+fn roles_with_passwords() -> String {
+    let passwords = ["confirmd_migrate", "confirmd_app", "confirmd_read"]
+        .map(|role| format!("alter role {role} password '{ROLE_PASSWORD}';"));
+    format!("{ROLES}\n{}", passwords.join("\n"))
 }
 
 /// What runs left that were killed, or whose tests failed. A run takes minutes: an hour later it is over.

@@ -72,7 +72,7 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("confirmd.toml"), file).unwrap();
         let variables = [
-            ("DATABASE_URL", database.url.clone()),
+            ("DATABASE_URL", database.service_url.clone()),
             ("TWILIO_ACCOUNT_SID", account(1).to_string()),
             ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
             ("TWILIO_BASE_URL", twilio.base_url()),
@@ -206,6 +206,17 @@ pub(crate) fn confirmd(folder: &Path) -> Command {
         command.envs(std::env::var_os(name).map(|value| (name, value)));
     }
     command
+}
+
+/// A program of this machine. None where it is not installed; continuous integration installs it.
+pub(crate) fn tool(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "continuous integration must run this: no {name}");
+        eprintln!("skipped: there is no {name} on this machine");
+    }
+    found
 }
 
 /// How a command ended, and what it said.

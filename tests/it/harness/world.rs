@@ -120,7 +120,7 @@ impl World {
         let twilio = Simulator::start(simulator).await.unwrap();
         let database = database().await;
         let clock = Clock::standing_at(noon());
-        let (store, delivery, writers) = replica(&database.url, &twilio, &clock, &setting);
+        let (store, delivery, writers) = replica(&database.service_url, &twilio, &clock, &setting);
         let mut world = Self { store, twilio, delivery, clock, database, setting, _writers: writers };
         world.drain().await;
         world
@@ -128,7 +128,7 @@ impl World {
 
     /// Another process over the same database and the same Twilio.
     pub(crate) async fn replica(&self) -> Replica {
-        let (store, delivery, writers) = replica(&self.database.url, &self.twilio, &self.clock, &self.setting);
+        let (store, delivery, writers) = replica(&self.database.service_url, &self.twilio, &self.clock, &self.setting);
         Replica { store, delivery, _writers: writers }
     }
 

@@ -8,9 +8,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{read, tool};
+use super::read;
 use crate::harness::outside::eventually;
 use crate::harness::process::Confirmd;
+use crate::harness::process::tool;
 
 /// A program that says where it listens. Killed when it is dropped.
 pub(super) struct Program {

@@ -7,7 +7,8 @@ use confirmd::cli::Cli;
 use confirmd::telemetry::METRICS;
 use tokio::process::Command;
 
-use super::{deploy, read, tool};
+use super::{deploy, read};
+use crate::harness::process::tool;
 
 const STORIES: [&str; 6] = ["callers", "delivery", "intake", "postgres", "promise", "replicas"];
 
