@@ -221,3 +221,16 @@ async fn accounts_that_are_others_are_named_and_the_lanes_that_run_keep_theirs()
     process.caller.insist(1).await;
     site.everything_is_settled().await;
 }
+
+#[tokio::test]
+async fn whoever_reloads_before_it_runs_does_not_end_it() {
+    let mut site = Site::new().await;
+    // A Postgres that takes a connection and says nothing: by then signals are heard.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    site.set_variable("DATABASE_URL", &format!("postgres://confirmd@{}/confirmd", silent.local_addr().unwrap()));
+    let mut process = site.begin(&["serve"]);
+    let _held = silent.accept().await.unwrap();
+    process.hang_up();
+    let code = process.ends_within(std::time::Duration::from_secs(30)).await;
+    assert_eq!(code, Some(75), "Postgres ended it, and no signal did");
+}

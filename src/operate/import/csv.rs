@@ -59,3 +59,34 @@ fn fields(line: &str) -> Result<Vec<String>, Fault> {
     let fields: Result<Vec<_>, _> = starts.zip(ends.iter().copied()).take(ended + last).map(field).collect();
     fields.map_err(|_| of_the_line("must be one record of CSV"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn quoted(values: &[String]) -> String {
+        values.iter().map(|value| format!("\"{}\"", value.replace('"', "\"\""))).collect::<Vec<_>>().join(",")
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_stops_the_reading(line in any::<String>()) {
+            let line = line.replace(['\n', '\r'], "");
+            let _faulty_or_not = Header::read(&line);
+            if let Ok(fields) = fields(&line) {
+                prop_assert!(fields.iter().map(String::len).sum::<usize>() <= line.len());
+            }
+            let header = Header::read("event_id,message_sid").unwrap();
+            if let Ok(json) = header.json(&line) {
+                prop_assert!(serde_json::from_str::<Map<String, Value>>(&json).is_ok());
+            }
+        }
+
+        #[test]
+        fn what_is_quoted_comes_back_whatever_it_is(values in prop::collection::vec("[^\r\n]{0,40}", 1..8)) {
+            prop_assert_eq!(fields(&quoted(&values)).unwrap(), values);
+        }
+    }
+}
