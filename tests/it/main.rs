@@ -8,6 +8,7 @@ mod accepted_is_never_lost; // promises 1 and 2
 mod as_twilio_shows_it; // the one request that Twilio hears
 mod brought_in_and_written_out; // a backlog taken in, and a whole written out
 mod brought_back; // dead letters, by those who said how many, on record
+mod as_it_is_deployed; // the files that others run: Kubernetes, systemd, Prometheus
 mod at_the_database; // roles that may do what they need, and what stands before Postgres
 mod changed_while_it_runs; // a new configuration, at a signal
 mod databases; // a database of its own for each test

@@ -219,6 +219,40 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// A Python with this package of PyPI, in an environment of its own below `target/tmp`, which is made once. None where it
+/// cannot be had; continuous integration must.
+pub(crate) async fn installed(environment: &str, package: &str) -> Option<PathBuf> {
+    match install(environment, package).await {
+        Ok(python) => Some(python),
+        Err(reason) => {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "continuous integration must run this: {reason}");
+            eprintln!("skipped: {reason}");
+            None
+        }
+    }
+}
+
+async fn install(environment: &str, package: &str) -> Result<PathBuf, String> {
+    /// Tests that want the same one wait for each other.
+    static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join(environment);
+    let (python, done) = (environment.join("bin/python"), environment.join(package));
+    if !done.exists() {
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package];
+        for (program, arguments) in
+            [(Path::new("python3"), &["-m", "venv", "--clear", environment.to_str().unwrap()][..]), (&python, &pip[..])]
+        {
+            let ran = Command::new(program).args(arguments).output().await.map_err(|error| error.to_string())?;
+            if !ran.status.success() {
+                return Err(String::from_utf8_lossy(&ran.stderr).into_owned());
+            }
+        }
+        std::fs::write(done, "").unwrap();
+    }
+    Ok(python)
+}
+
 /// How a command ended, and what it said.
 #[derive(Debug)]
 pub(crate) struct Ran {

@@ -2,7 +2,7 @@
 //! sees it. Logs bear the same ids.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::harness::caller::{Caller, completed};
 use crate::harness::outside::eventually;
-use crate::harness::process::{Confirmd, Site};
+use crate::harness::process::{Confirmd, Site, installed};
 
 const COLLECTOR: &str = "rotel==0.0.1a15";
 
@@ -33,18 +33,10 @@ struct Span {
 impl Collector {
     /// None where it cannot be had.
     async fn start() -> Option<Self> {
-        let program = match collector().await {
-            Ok(program) => program,
-            Err(reason) => {
-                assert_ne!(
-                    std::env::var("CI").as_deref(),
-                    Ok("true"),
-                    "continuous integration must run this: {reason}"
-                );
-                eprintln!("skipped: {reason}");
-                return None;
-            }
-        };
+        let python = installed("collector", COLLECTOR).await?;
+        let find = "import os, rotel; print(os.path.join(os.path.dirname(rotel.__file__), 'rotel-agent'), end='')";
+        let found = Command::new(python).args(["-c", find]).output().await.unwrap();
+        let program = PathBuf::from(String::from_utf8(found.stdout).unwrap());
         // It does not tell which port it was given; nobody else is given this one so soon.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut command = Command::new(program);
@@ -92,28 +84,6 @@ impl Collector {
         assert_eq!((request.parent.as_str(), attempt.parent.as_str()), (parent, request.id.as_str()), "{attempt:?}");
         // As this collector numbers and names them.
         assert_ne!(request.kind, attempt.kind);
-    }
-}
-
-/// Installed once, below `target/tmp`.
-async fn collector() -> Result<PathBuf, String> {
-    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("collector");
-    let python = environment.join("bin/python");
-    let find = "import os, rotel; print(os.path.join(os.path.dirname(rotel.__file__), 'rotel-agent'))";
-    if let Ok(path) = ran(Command::new(&python).args(["-c", find])).await {
-        return Ok(path.trim().into());
-    }
-    ran(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment)).await?;
-    ran(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", COLLECTOR]))
-        .await?;
-    ran(Command::new(&python).args(["-c", find])).await.map(|path| path.trim().into())
-}
-
-async fn ran(command: &mut Command) -> Result<String, String> {
-    let ran = command.kill_on_drop(true).output().await.map_err(|error| format!("{command:?}: {error}"))?;
-    match ran.status.success() {
-        true => Ok(String::from_utf8_lossy(&ran.stdout).into_owned()),
-        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&ran.stderr))),
     }
 }
 
