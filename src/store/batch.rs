@@ -1,6 +1,6 @@
 //! Commands that are committed together: what they have in common is asked once, and each gets an answer of its own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
@@ -24,7 +24,8 @@ pub(super) enum Command {
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) actions: BTreeSet<(Namespace, ActionId)>,
-    /// The first to register a message speaks for it; the others are compared with what is stored then.
+    /// The first to register a message speaks for it; the others fill in what it left out, or are compared with what is
+    /// stored then.
     pub(super) messages: BTreeMap<MessageSid, Mapping>,
     /// Events that name their message.
     pub(super) exact: BTreeMap<EventKey, Told>,
@@ -51,6 +52,29 @@ pub(super) struct Told {
 }
 
 impl Mapping {
+    /// Adds what somebody says of a message to what others say of it in the same batch. What contradicts is left out, and
+    /// what the first left out is filled in: as if each had come by itself.
+    pub(super) fn add(mappings: &mut BTreeMap<MessageSid, Self>, message_sid: MessageSid, told: Self) {
+        match mappings.entry(message_sid) {
+            Entry::Vacant(place) => drop(place.insert(told)),
+            Entry::Occupied(mut place) => place.get_mut().fill_in(told),
+        }
+    }
+
+    fn fill_in(&mut self, told: Self) {
+        let another = matches!((&self.action_id, &told.action_id), (Some(ours), Some(theirs)) if ours != theirs);
+        if another || self.namespace != told.namespace || self.account_sid != told.account_sid {
+            return;
+        }
+        let Labels { country, sender, template, channel } = told.labels;
+        self.action_id = self.action_id.take().or(told.action_id);
+        self.sent_at = self.sent_at.or(told.sent_at);
+        self.labels.country = self.labels.country.take().or(country);
+        self.labels.sender = self.labels.sender.take().or(sender);
+        self.labels.template = self.labels.template.take().or(template);
+        self.labels.channel = self.labels.channel.take().or(channel);
+    }
+
     /// What an event that names its message says of it.
     pub(super) fn by_event(event: &Event) -> Option<(MessageSid, Self)> {
         match &event.target {
@@ -81,15 +105,22 @@ impl Plan {
         plan
     }
 
+    /// Whether this event, and not another one under its key, is part of the batch.
+    fn has(&self, event: &Event) -> bool {
+        let planned = self.exact.get(&event.key).or_else(|| self.open.get(&event.key));
+        planned.is_some_and(|told| told.fingerprint == fingerprint(event))
+    }
+
     fn register(&mut self, told: &Registration) {
         self.actions.insert((told.namespace.clone(), told.action_id.clone()));
-        self.messages.entry(told.message_sid.clone()).or_insert_with(|| Mapping {
+        let mapping = Mapping {
             account_sid: told.account_sid.clone(),
             namespace: told.namespace.clone(),
             action_id: Some(told.action_id.clone()),
             sent_at: told.sent_at,
             labels: told.labels.clone(),
-        });
+        };
+        Mapping::add(&mut self.messages, told.message_sid.clone(), mapping);
     }
 
     fn accept(&mut self, event: &Event, trace: &Option<TraceContext>) {
@@ -154,8 +185,11 @@ pub(super) struct Outcome {
 }
 
 /// Answers everybody who waits, in the order they came: the first of several equal ones is the one that was taken.
-pub(super) fn answer(commands: Vec<Command>, outcome: Outcome) {
+///
+/// Gives back what was not even tried: an event whose key another one had in this batch, which was not taken.
+pub(super) fn answer(commands: Vec<Command>, outcome: Outcome, plan: &Plan) -> Vec<Command> {
     let Outcome { mut messages, mut events, .. } = outcome;
+    let mut untried = Vec::new();
     for command in commands {
         // Who no longer waits has hung up; what it asked for is done all the same.
         match command {
@@ -164,6 +198,9 @@ pub(super) fn answer(commands: Vec<Command>, outcome: Outcome) {
                 count_registered(registered);
                 let _hung_up = waiter.send(Ok(registered));
             }
+            Command::Accept(told, trace, waiter) if !events.contains_key(&told.key) && !plan.has(&told) => {
+                untried.push(Command::Accept(told, trace, waiter));
+            }
             Command::Accept(told, _, waiter) => {
                 let accepted = accepted(&told, &mut events);
                 count_accepted(&accepted);
@@ -171,6 +208,7 @@ pub(super) fn answer(commands: Vec<Command>, outcome: Outcome) {
             }
         }
     }
+    untried
 }
 
 fn count_registered(registered: Registered) {
@@ -222,5 +260,70 @@ pub(super) fn refuse(commands: Vec<Command>, because: NotTaken) {
             Command::Register(_, waiter) => drop(waiter.send(Err(because)).is_err()),
             Command::Accept(_, _, waiter) => drop(waiter.send(Err(because))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Label, Resolve};
+
+    fn word<T: TryFrom<String>>(text: &str) -> T {
+        T::try_from(text.to_owned()).ok().unwrap()
+    }
+
+    fn sid() -> MessageSid {
+        word(&format!("SM{:032}", 1))
+    }
+
+    fn mapping(action: Option<&str>, sent_at: Option<i64>, country: Option<&str>) -> Mapping {
+        Mapping {
+            account_sid: word(&format!("AC{:032}", 1)),
+            namespace: word("default"),
+            action_id: action.map(word),
+            sent_at: sent_at.map(|secs| DateTime::from_timestamp(secs, 0).unwrap()),
+            labels: Labels { country: country.map(word::<Label>), ..Labels::default() },
+        }
+    }
+
+    fn added(told: [Mapping; 2]) -> Mapping {
+        let mut mappings = BTreeMap::new();
+        told.into_iter().for_each(|told| Mapping::add(&mut mappings, sid(), told));
+        mappings.remove(&sid()).unwrap()
+    }
+
+    #[test]
+    fn of_two_mappings_at_once_the_second_fills_in_what_the_first_left_out() {
+        let both = added([mapping(None, None, Some("DE")), mapping(Some("a"), Some(7), Some("FR"))]);
+        assert_eq!(format!("{both:?}"), format!("{:?}", mapping(Some("a"), Some(7), Some("DE"))));
+        let first = added([mapping(Some("a"), None, None), mapping(Some("b"), Some(7), Some("FR"))]);
+        assert_eq!(format!("{first:?}"), format!("{:?}", mapping(Some("a"), None, None)), "it is another action's");
+        let mut another_account = mapping(Some("a"), Some(7), None);
+        another_account.account_sid = word(&format!("AC{:032}", 2));
+        let first = added([mapping(Some("a"), None, None), another_account]);
+        assert_eq!(first.sent_at, None, "it is another account's");
+    }
+
+    #[tokio::test]
+    async fn an_event_is_not_refused_for_another_one_under_its_key() {
+        let event = |target| Event {
+            key: EventKey { namespace: word("default"), event_id: word("e") },
+            target,
+            occurred_at: None,
+        };
+        let contradicts = event(Target::Message {
+            message_sid: sid(),
+            account_sid: word(&format!("AC{:032}", 1)),
+            action_id: Some(word("another")),
+        });
+        let sound = event(Target::Action { action_id: word("a"), resolve: Resolve::Latest });
+        let ((first, refused), (second, mut waits)) = (oneshot::channel(), oneshot::channel());
+        let commands = vec![Command::Accept(contradicts, None, first), Command::Accept(sound.clone(), None, second)];
+        let plan = Plan::of(&commands);
+        // The first one was taken back; nothing is stored under the key.
+        let untried = answer(commands, Outcome::default(), &plan);
+        assert_eq!(refused.await.unwrap(), Ok(Accepted::Conflict));
+        assert!(matches!(&untried[..], [Command::Accept(event, _, _)] if *event == sound));
+        assert!(waits.try_recv().is_err(), "it has no answer yet");
     }
 }

@@ -193,7 +193,10 @@ impl Writer {
                 telemetry::unparked(outcome.unparked);
                 outcome.owed.iter().for_each(|(account_sid, messages)| telemetry::owed(account_sid, *messages));
                 reservation.hand_over(leases);
-                answer(commands, outcome);
+                let untried = answer(commands, outcome, &plan);
+                if !untried.is_empty() {
+                    Box::pin(self.write(untried)).await;
+                }
             }
             // Nobody else must pay for a command that Postgres cannot take, whatever it is.
             Err(error) if error.is_about_the_data() && 1 < commands.len() => {

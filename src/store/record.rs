@@ -42,9 +42,9 @@ pub(super) async fn record(session: &mut PgConnection, plan: &Plan, terms: &Term
         accept_exact(session, &plan.exact, terms, &mut outcome).await?;
     }
     let mut mappings = plan.messages.clone();
-    for key in outcome.events.keys() {
-        if let Some((message_sid, mapping)) = plan.exact.get(key).and_then(|told| Mapping::by_event(&told.event)) {
-            mappings.entry(message_sid).or_insert(mapping);
+    for (_, told) in plan.exact.iter().filter(|(key, _)| outcome.events.contains_key(*key)) {
+        if let Some((message_sid, mapping)) = Mapping::by_event(&told.event) {
+            Mapping::add(&mut mappings, message_sid, mapping);
         }
     }
     if !mappings.is_empty() {

@@ -84,9 +84,11 @@ struct ErrorBody {
     code: Option<u32>,
 }
 
-/// An array would be taken for the members of an object in their order.
+/// An array would be taken for the members of an object in their order; and of members that nobody asks for, nobody would
+/// see that they are not text.
 fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    body.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(body).ok()).flatten()
+    let text = std::str::from_utf8(body).ok()?;
+    text.trim_ascii_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
 }
 
 impl Answer {
@@ -169,6 +171,15 @@ mod tests {
             r#"{"message_sid":7}"#,
         ] {
             assert_eq!(read_body(wrong), Agreement::Unverifiable, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_text_agrees_with_nothing_wherever_it_is_not() {
+        let asked = SID.to_owned().try_into().unwrap();
+        for body in [&b"{\"outcome\": \"confirmed\", \"x\": \"\xff\"}"[..], b"{\"\xff\": 1}"] {
+            let answer = Answer::read(&asked, 200, &HeaderMap::new(), body);
+            assert!(matches!(answer, Answer::Http { agreement: Agreement::Unverifiable, .. }), "{body:?}");
         }
     }
 

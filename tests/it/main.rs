@@ -5,6 +5,7 @@
 mod harness; // what stories start from
 
 mod accepted_is_never_lost; // promises 1 and 2
+mod any_story; // the store against a model of it, and what is found is shrunk
 mod as_twilio_shows_it; // the one request that Twilio hears
 mod brought_in_and_written_out; // a backlog taken in, and a whole written out
 mod brought_back; // dead letters, by those who said how many, on record

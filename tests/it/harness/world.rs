@@ -253,7 +253,8 @@ pub(crate) fn exact(event_id: &str, number: u32) -> Event {
     Event { key: key(event_id), target, occurred_at: None }
 }
 
-fn replica(url: &str, twilio: &Simulator, clock: &Clock, setting: &Setting) -> (Store, Delivery, JoinSet<()>) {
+/// A store as a process has it: its pools, its writers, its doors are its own.
+pub(crate) fn store(url: &str, clock: &Clock, setting: &Setting) -> Store {
     let sessions = |connections| SessionOptions {
         connections,
         acquire_timeout: Duration::from_secs(20),
@@ -262,7 +263,7 @@ fn replica(url: &str, twilio: &Simulator, clock: &Clock, setting: &Setting) -> (
         idle_in_transaction_timeout: Duration::from_secs(15),
         deadline: Duration::from_secs(30),
     };
-    let store = Store::new(StoreOptions {
+    Store::new(StoreOptions {
         connect: connect_options(url).unwrap(),
         intake: sessions(4),
         delivery: sessions(3),
@@ -277,7 +278,11 @@ fn replica(url: &str, twilio: &Simulator, clock: &Clock, setting: &Setting) -> (
         },
         accounts: setting.accounts.clone(),
         clock: clock.clone(),
-    });
+    })
+}
+
+fn replica(url: &str, twilio: &Simulator, clock: &Clock, setting: &Setting) -> (Store, Delivery, JoinSet<()>) {
+    let store = store(url, clock, setting);
     let twilio_client = Twilio::new(&TwilioOptions {
         request_timeout: setting.request_timeout,
         connect_timeout: Duration::from_secs(3),
