@@ -22,7 +22,7 @@ use crate::intake::listener::{self, ListenerOptions};
 use crate::intake::{CallerOptions, Callers, IntakeOptions, Readiness, operations_router, router, within_edge};
 use crate::operate::housekeeping::{Housekeeper, HousekeepingOptions};
 use crate::store::{
-    Clock, InboxOptions, OutboxOptions, SessionOptions, Store, StoreOptions, UpkeepOptions, connect_options,
+    Clock, InboxOptions, OutboxOptions, Plans, SessionOptions, Store, StoreOptions, UpkeepOptions, connect_options,
 };
 use crate::telemetry;
 use crate::twilio::{Account, Credential, Twilio, TwilioOptions};
@@ -173,8 +173,9 @@ pub fn store(config: &Config, clock: Clock) -> anyhow::Result<Store> {
     let Config { database, intake, delivery, retention, .. } = config;
     let connect =
         connect_options(database.url.expose_secret()).map_err(|fault| anyhow::anyhow!("database.url {fault}"))?;
-    let sessions = |connections| SessionOptions {
+    let sessions = |connections, plans| SessionOptions {
         connections,
+        plans,
         acquire_timeout: database.acquire_timeout,
         statement_timeout: database.statement_timeout,
         lock_timeout: database.lock_timeout,
@@ -183,9 +184,9 @@ pub fn store(config: &Config, clock: Clock) -> anyhow::Result<Store> {
     };
     Ok(Store::new(StoreOptions {
         connect,
-        intake: sessions(database.intake_connections),
-        delivery: sessions(database.delivery_connections),
-        reads: sessions(database.read_connections),
+        intake: sessions(database.intake_connections, Plans::Once),
+        delivery: sessions(database.delivery_connections, Plans::Once),
+        reads: sessions(database.read_connections, Plans::AsPostgresSeesFit),
         inbox: InboxOptions {
             writers: intake.writers,
             batch: intake.batch,

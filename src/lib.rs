@@ -22,6 +22,7 @@ pub mod twilio; // the only words Twilio hears
 pub mod operate; // what an operator asks and does
 
 pub mod app; // opens every room, and closes them in order
+pub mod bench; // how fast it is, and what it costs
 pub mod cli; // the command line
 pub mod config; // what an operator decides
 pub mod dev; // first contact: everything on one machine, with one command

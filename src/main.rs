@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// Every request allocates a few dozen times on whichever thread has it: glibc's allocator took a fifth of the processor
+/// time of the whole path.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match confirmd::cli::Cli::read() {
         Ok(cli) => cli,

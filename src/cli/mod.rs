@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::{self, BenchArgs};
 use crate::config::{ConfigError, Role};
 use crate::operate::export::Whole;
 use crate::operate::import::Format;
@@ -90,6 +91,9 @@ enum Command {
     /// Print what each answer of Twilio's means
     #[command(after_help = "Example:\n  confirmd explain")]
     Explain,
+    /// Measure how fast it is on this machine, what it costs, and beside what
+    #[command(after_help = "Example:\n  confirmd bench --quick")]
+    Bench(BenchArgs),
     /// Make tokens for callers
     #[command(subcommand, after_help = "Example:\n  confirmd token new")]
     Token(Token),
@@ -392,6 +396,7 @@ impl Cli {
             Command::Import(args) => repair::import(args).await,
             Command::Export(args) => repair::export(args).await,
             Command::TwilioSim(args) => commands::twilio_sim(args).await,
+            Command::Bench(args) => bench::run(args).await.map_err(Failure::from),
             Command::Explain => commands::explain(),
             Command::Token(Token::New) => commands::token_new(),
         };

@@ -69,7 +69,7 @@ impl Account {
         let base_url = host::host(base_url, region.as_deref(), edge.as_deref());
         let served_there = !host::lacks_edge(&base_url);
         table.findings.rule(&["delivery.base_url", &region_path, &edge_path], served_there, NEEDS_EDGE);
-        let max_concurrency = table.number_or("max_concurrency", 1..=1_000, Some(32));
+        let max_concurrency = table.number_or("max_concurrency", 1..=10_000, Some(32));
         let yield_above = table.number_or("yield_above", 1..=10_000, Some(64));
         let shadow = table.flag_or("shadow", false);
         table.findings.rule(

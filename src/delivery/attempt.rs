@@ -1,14 +1,18 @@
 //! One attempt: one request, its verdict, its settlement.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::governor::{AccountFault, Governor, lets_us_in};
 use super::judge::{Policy, classify, judge};
+use super::queue::{OWNED_FOR_EACH_PLACE, Queue};
 use super::settler::Settler;
 use crate::domain::{Attempt, Class, DeadReason, LaneName, MessageSid, Retry, Verdict};
 use crate::store::{Door, Lease, Outbox, Settlement, Ticket};
@@ -24,6 +28,14 @@ pub(super) struct Sender {
     pub(super) settler: Settler,
     pub(super) door: Arc<Door>,
     pub(super) governor: Governor,
+    /// Leases that wait for a place in flight.
+    pub(super) queue: Queue,
+    /// Where the next claim of a backlog goes on.
+    pub(super) reached: Mutex<Option<DateTime<Utc>>>,
+    /// There is more to claim as soon as there is room.
+    pub(super) hungry: AtomicBool,
+    /// Wakes the lane.
+    pub(super) freed: Notify,
     pub(super) policy: Policy,
     /// A lease with less than this left is given back instead of spent: the answer could come after its end.
     pub(super) least_lease: Duration,
@@ -34,8 +46,31 @@ pub(super) struct Sender {
 }
 
 impl Sender {
+    /// Spends a lease, and then whatever waits, until nothing does or the lane may not send.
+    pub(super) async fn run(self: Arc<Self>, lease: Lease) {
+        let _runner = Runner(&self);
+        let mut next = Some(lease);
+        while let Some(lease) = next {
+            self.spend(lease).await;
+            self.tell_if_hungry();
+            next = if self.door.is_open() { self.queue.next(self.governor.limit()) } else { None };
+        }
+    }
+
+    /// Whether the lane has room enough to be worth a claim: one for each place would cost more than the requests.
+    pub(super) fn has_room_to_claim(&self) -> bool {
+        self.governor.limit() * OWNED_FOR_EACH_PLACE / 2 <= self.door.room()
+    }
+
+    fn tell_if_hungry(&self) {
+        if (self.hungry.load(SeqCst) || self.door.has_overflowed()) && self.has_room_to_claim() {
+            self.hungry.store(false, SeqCst);
+            self.freed.notify_one();
+        }
+    }
+
     /// Spends a lease. The lane's room that was taken for it comes back at the end, however it ends.
-    pub(super) async fn spend(self: Arc<Self>, lease: Lease) {
+    async fn spend(&self, lease: Lease) {
         let _room = Room(&self.door);
         if lease.expires.saturating_duration_since(Instant::now()) < self.least_lease {
             tracing::debug!(message_sid = %lease.message_sid, "Gave a lease back that had too little time left");
@@ -43,7 +78,7 @@ impl Sender {
             self.give_back(lease).await;
             return;
         }
-        let _flight = Flight::begin(&self, &lease);
+        let _flight = Flight::begin(self, &lease);
         if self.shadow {
             if self.governor.is_paused() {
                 // Nobody is asked here who could refuse.
@@ -127,6 +162,16 @@ fn settlement(lease: Lease, class: Class, reply: Reply, verdict: Verdict) -> Set
         }
     }
     Settlement { lease, attempt, verdict, date_updated }
+}
+
+/// Counted among the runners until it is dropped, however it ends.
+struct Runner<'a>(&'a Sender);
+
+impl Drop for Runner<'_> {
+    fn drop(&mut self) {
+        self.0.queue.end();
+        self.0.freed.notify_one();
+    }
 }
 
 /// One place in the lane's room, given back on drop.

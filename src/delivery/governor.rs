@@ -1,11 +1,13 @@
 //! What a lane has learnt from its answers: its limit, its breaker, which credential works.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
 use super::limit::{Limit, Load};
+use super::queue::OWNED_FOR_EACH_PLACE;
 use crate::domain::{Class, LaneName};
 use crate::store::Door;
 use crate::telemetry;
@@ -15,6 +17,8 @@ use crate::twilio::{Answer, Credential, Failure};
 pub(super) struct Governor {
     name: LaneName,
     door: Arc<Door>,
+    /// A copy of the limit, for whoever only reads it.
+    limit: AtomicU32,
     learnt: Mutex<Learnt>,
 }
 
@@ -66,7 +70,7 @@ impl Governor {
     ) -> Self {
         let credential = Credentials { held: credentials.into(), in_use: 0, refused: 0 };
         let learnt = Mutex::new(Learnt { limit, breaker, credential, paused: false });
-        let governor = Self { name, door, learnt };
+        let governor = Self { name, door, limit: AtomicU32::new(limit.now()), learnt };
         telemetry::lane_limit(&governor.name, limit.now());
         governor
     }
@@ -113,8 +117,12 @@ impl Governor {
         };
         if let Some(load) = load {
             let moved = learnt.limit.learn(start.round, load);
-            self.door.resize(moved, learnt.limit.now());
-            telemetry::lane_limit(&self.name, learnt.limit.now());
+            if moved != 0 {
+                let limit = learnt.limit.now();
+                self.limit.store(limit, Ordering::Relaxed);
+                self.door.resize(moved * i64::from(OWNED_FOR_EACH_PLACE), limit * OWNED_FOR_EACH_PLACE);
+                telemetry::lane_limit(&self.name, limit);
+            }
         }
         if lets_us_in(class) {
             learnt.credential.refused = 0;
@@ -164,6 +172,11 @@ impl Governor {
 
     pub(super) fn breaker_probe_not_sent(&self) {
         self.learnt().breaker.rest(Instant::now());
+    }
+
+    /// How many requests may be in flight.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// The limit, and how the breaker stands.

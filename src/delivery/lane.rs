@@ -1,5 +1,6 @@
 //! One account's deliveries: claims what is due when there is room, and starts it.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,9 +15,11 @@ use super::breaker::Breaker;
 use super::governor::Governor;
 use super::judge::Policy;
 use super::limit::Limit;
+use super::look::{Look, Reach};
+use super::queue::{OWNED_FOR_EACH_PLACE, Queue};
 use super::settler::Settler;
 use crate::domain::AccountSid;
-use crate::store::{Door, LaneReport, LaneState, Lease, Outbox, StoreError, Ticket, Wanted};
+use crate::store::{Door, LaneReport, Lease, Outbox, StoreError, Ticket};
 use crate::telemetry;
 use crate::twilio::{Credential, Twilio};
 
@@ -48,7 +51,6 @@ pub struct Lane {
     sender: Arc<Sender>,
     received: mpsc::UnboundedReceiver<Lease>,
     attempts: JoinSet<()>,
-    freed: Arc<Notify>,
     options: LaneOptions,
     reported: Option<Instant>,
 }
@@ -69,7 +71,7 @@ impl Lane {
         let LaneConfig { name, account, max_concurrency, yield_above, shadow } = config;
         let limit = Limit::new(max_concurrency, yield_above);
         telemetry::lane_shadow(&name, shadow);
-        let (door, received) = Door::new(limit.now());
+        let (door, received) = Door::new(limit.now() * OWNED_FOR_EACH_PLACE);
         let breaker = Breaker::new(options.breaker_threshold);
         let governor = Governor::new(name.clone(), door.clone(), limit, breaker, account.credentials.clone());
         let sender = Arc::new(Sender {
@@ -80,12 +82,16 @@ impl Lane {
             settler,
             door,
             governor,
+            queue: Queue::default(),
+            reached: Mutex::default(),
+            hungry: AtomicBool::new(false),
+            freed: Notify::new(),
             policy: options.policy,
             least_lease: options.least_lease,
             shadow,
             in_flight: Mutex::default(),
         });
-        Self { sender, received, attempts: JoinSet::new(), freed: Arc::new(Notify::new()), options, reported: None }
+        Self { sender, received, attempts: JoinSet::new(), options, reported: None }
     }
 
     pub fn account_sid(&self) -> &AccountSid {
@@ -103,134 +109,135 @@ impl Lane {
 
     /// How many requests may be in flight now.
     pub fn limit(&self) -> u32 {
-        self.sender.governor.report().0
+        self.sender.governor.limit()
     }
 
-    /// Looks how the lane stands, claims no more than can start at once, and starts it. What was handed over starts
-    /// first.
+    /// Looks how the lane stands, claims what there is room for, and starts as much as may be in flight. What was handed
+    /// over goes first.
     ///
     /// # Errors
     /// Where Postgres does not answer.
     pub async fn step(&mut self) -> Result<Step, StoreError> {
-        while let Some(ended) = self.attempts.try_join_next() {
-            log_panic(ended);
-        }
-        let mut started = 0;
-        while let Ok(lease) = self.received.try_recv() {
-            self.start(lease);
-            started += 1;
-        }
-        let (leases, more) = self.claim().await?;
-        started += leases.len();
-        leases.into_iter().for_each(|lease| self.start(lease));
-        Ok(if started == 0 { Step::Idle } else { Step::Worked { started, more } })
+        let handed = self.receive();
+        let look = self.sender.clone().look(Reach::All).await?;
+        Ok(self.begin(handed, look))
     }
 
-    /// Waits until everything that was started is settled.
+    /// Waits until everything that was started, or waits to be, is settled.
     pub async fn quiet(&mut self) {
+        self.tend().await;
         while let Some(ended) = self.attempts.join_next().await {
             log_panic(ended);
+            self.tend().await;
         }
         self.sender.settler.quiet().await;
     }
 
-    async fn claim(&self) -> Result<(Vec<Lease>, bool), StoreError> {
-        let Sender { outbox, governor, door, policy, .. } = &*self.sender;
-        let account = self.account_sid();
-        match outbox.lane(account).await? {
-            LaneState::Running => governor.set_paused(false),
-            LaneState::PausedByOperator => {
-                governor.set_paused(true);
-                return Ok((Vec::new(), false));
-            }
-            LaneState::PausedByFault => {
-                governor.set_paused(true);
-                if !outbox.take_probe(account, policy.probe_every).await? {
-                    return Ok((Vec::new(), false));
-                }
-                let room = door.take_even_if_closed(1);
-                return self.claimed(room, true).await;
-            }
+    /// Takes in what was handed over. Gives how much.
+    fn receive(&mut self) -> usize {
+        let mut handed = 0;
+        while let Ok(lease) = self.received.try_recv() {
+            self.sender.queue.push([lease]);
+            handed += 1;
         }
-        if governor.breaker_is_closed() {
-            let room = door.take(u32::MAX);
-            return self.claimed(room, false).await;
-        }
-        if !governor.take_breaker_probe() {
-            return Ok((Vec::new(), false));
-        }
-        let room = door.take_even_if_closed(1);
-        let claimed = self.claimed(room, false).await;
-        if !matches!(&claimed, Ok((leases, _)) if !leases.is_empty()) {
-            governor.breaker_probe_not_sent();
-        }
-        claimed
+        handed
     }
 
-    /// Claims for room that was taken, and gives back what stays empty.
-    async fn claimed(&self, room: u32, probe: bool) -> Result<(Vec<Lease>, bool), StoreError> {
-        let Sender { outbox, door, name, .. } = &*self.sender;
-        if room == 0 {
-            return Ok((Vec::new(), true));
+    fn begin(&mut self, handed: usize, look: Look) -> Step {
+        let Look { mut leases, probe, more } = look;
+        let started = handed + leases.len();
+        if probe {
+            if let Some(lease) = leases.pop().or_else(|| self.sender.queue.take_one()) {
+                self.start_probe(lease);
+            }
+        } else {
+            self.sender.queue.push(leases);
         }
-        let account = self.account_sid();
-        let claim =
-            if probe { outbox.claim_probe(account).await } else { outbox.claim(account, Wanted::up_to(room)).await };
-        let found = claim.as_ref().map_or(0, |claimed| u32::try_from(claimed.leases.len()).unwrap_or(u32::MAX));
-        door.give_back(room.saturating_sub(found));
-        let claimed = claim?;
-        telemetry::claimed(name, claimed.leases.len(), claimed.poisoned);
-        if 0 < claimed.poisoned {
-            tracing::error!(lane = %name, poisoned = claimed.poisoned, "Gave feedback up whose worker was lost again and again");
-        }
-        Ok((claimed.leases, found == room))
+        self.start();
+        if started == 0 { Step::Idle } else { Step::Worked { started, more } }
     }
 
-    fn start(&mut self, lease: Lease) {
-        let (sender, freed) = (self.sender.clone(), self.freed.clone());
-        self.attempts.spawn(async move {
-            sender.spend(lease).await;
-            freed.notify_one();
-        });
+    /// Starts what waits, as much as may be in flight.
+    fn start(&mut self) {
+        while self.door().is_open()
+            && let Some(lease) = self.sender.queue.start(self.limit())
+        {
+            self.spawn(lease);
+        }
+    }
+
+    fn start_probe(&mut self, lease: Lease) {
+        self.sender.queue.start_probe();
+        self.spawn(lease);
+    }
+
+    fn spawn(&mut self, lease: Lease) {
+        self.attempts.spawn(self.sender.clone().run(lease));
+    }
+
+    /// Starts what waits; gives it back instead if the lane may not send.
+    async fn tend(&mut self) {
+        while let Some(ended) = self.attempts.try_join_next() {
+            log_panic(ended);
+        }
+        self.start();
+        if !self.door().is_open() && !self.sender.queue.is_empty() {
+            self.sender.give_all_back().await;
+        }
     }
 
     /// Steps until told to stop; then finishes what is in flight within `grace`, or ends its leases.
+    ///
+    /// Claiming is a task of its own, so that what waits is started while Postgres is asked for more.
     pub(super) async fn run(mut self, stop: CancellationToken, grace: Duration) {
         let mut more = true;
         let mut failures = 0;
         let mut next_poll = Instant::now();
+        let mut looking: JoinSet<Result<Look, StoreError>> = JoinSet::new();
         while !stop.is_cancelled() {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(lease) = self.received.recv() => {
-                    self.start(lease);
-                    continue;
-                }
-                () = self.freed.notified(), if more && failures == 0 => {
-                    // A claim for each place that becomes free would cost more than the requests.
-                    if self.door().room() < self.limit().div_ceil(4) {
-                        continue;
+                Some(looked) = looking.join_next() => match looked {
+                    Ok(Ok(look)) => {
+                        failures = 0;
+                        more = look.more;
+                        self.begin(0, look);
                     }
+                    Ok(Err(error)) => {
+                        telemetry::loop_failed("lane");
+                        tracing::error!(%error, lane = %self.sender.name, "Could not claim; trying again after a pause");
+                        let pause = self.options.policy.backoff.after(failures, rand::random()).min(LONGEST_AWAY);
+                        next_poll = Instant::now() + pause;
+                        failures += 1;
+                    }
+                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                },
+                Some(lease) = self.received.recv() => {
+                    self.sender.queue.push([lease]);
+                    self.receive();
                 }
-                () = tokio::time::sleep_until(next_poll) => {}
-            }
-            match self.step().await {
-                Ok(step) => {
-                    telemetry::loop_stepped("lane");
-                    failures = 0;
-                    more = matches!(step, Step::Worked { more: true, .. });
+                () = self.sender.freed.notified() => {}
+                () = tokio::time::sleep_until(next_poll), if looking.is_empty() => {
                     next_poll = Instant::now() + jittered(self.options.poll_interval);
-                }
-                Err(error) => {
-                    telemetry::loop_failed("lane");
-                    tracing::error!(%error, lane = %self.sender.name, "Could not claim; trying again after a pause");
-                    next_poll =
-                        Instant::now() + self.options.policy.backoff.after(failures, rand::random()).min(LONGEST_AWAY);
-                    failures += 1;
+                    looking.spawn(self.sender.clone().look(Reach::All));
+                    self.report().await;
                 }
             }
-            self.report().await;
+            self.tend().await;
+            more |= self.door().forget_overflow();
+            let may_look = more && failures == 0 && looking.is_empty();
+            // First said, then looked at, or the last to make room could miss it.
+            self.sender.hungry.store(may_look, SeqCst);
+            if may_look && self.sender.has_room_to_claim() {
+                looking.spawn(self.sender.clone().look(Reach::Onward));
+            }
+        }
+        // What it claims is ours to give back.
+        while let Some(looked) = looking.join_next().await {
+            if let Ok(Ok(look)) = looked {
+                self.sender.queue.push(look.leases);
+            }
         }
         self.stop(grace).await;
     }
@@ -258,13 +265,10 @@ impl Lane {
     async fn stop(mut self, grace: Duration) {
         self.sender.door.set_open(false);
         self.received.close();
-        let mut unsent = Vec::new();
         while let Some(lease) = self.received.recv().await {
-            unsent.push(lease);
+            self.sender.queue.push([lease]);
         }
-        if !unsent.is_empty() {
-            log_unended(self.sender.outbox.give_back(unsent).await);
-        }
+        self.sender.give_all_back().await;
         let deadline = Instant::now() + grace.saturating_sub(TO_SETTLE);
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.attempts.join_next()).await {
             log_panic(ended);

@@ -1,4 +1,6 @@
-//! How many requests a lane may have in flight: grows by one a round, halves when Twilio pushes back.
+//! How many requests a lane may have in flight: halves when Twilio pushes back, and grows by one a round; until it is
+//! pushed back for the first time, by one an answer, which doubles it each round (slow start: RFC 5681, section 3.1).
+//! One a round alone would need a thousand rounds to a thousand in flight, 80 s at Twilio's pace.
 //!
 //! Twilio limits concurrency per account and publishes no number, and the customer's own sends share it
 //! (<https://www.twilio.com/docs/api/errors/20429>). So the limit starts small, is found out, and yields first.
@@ -13,6 +15,8 @@ pub struct Limit {
     most: u32,
     /// Good answers since the limit last moved.
     good: u32,
+    /// Nobody has pushed back yet: how much there is, is not known.
+    searching: bool,
     /// Rounds of pushing back. Requests of one round are pushed back together, and count once.
     round: u64,
     yield_above: u32,
@@ -29,7 +33,7 @@ pub enum Load {
 
 impl Limit {
     pub fn new(most: u32, yield_above: u32) -> Self {
-        Self { now: START.min(most), most, good: 0, round: 0, yield_above }
+        Self { now: START.min(most), most, good: 0, searching: true, round: 0, yield_above }
     }
 
     pub const fn now(&self) -> u32 {
@@ -67,7 +71,7 @@ impl Limit {
 
     fn grow(&mut self) {
         self.good += 1;
-        if self.now <= self.good && self.now < self.most {
+        if (self.searching || self.now <= self.good) && self.now < self.most {
             self.now += 1;
             self.good = 0;
         }
@@ -76,6 +80,7 @@ impl Limit {
 
     fn shrink_to(&mut self, limit: u32) {
         self.now = limit.max(1);
+        self.searching = false;
         self.good = 0;
         self.round += 1;
     }
@@ -88,17 +93,26 @@ mod tests {
     const FINE: Load = Load::Answered { concurrent: Some(3) };
 
     #[test]
-    fn a_round_of_good_answers_adds_one_up_to_the_most() {
+    fn once_pushed_back_a_round_of_good_answers_adds_one_up_to_the_most() {
         let mut limit = Limit::new(10, 64);
-        assert_eq!(limit.now(), 8);
-        for _ in 0..8 {
-            limit.learn(0, FINE);
+        assert_eq!((limit.now(), limit.learn(0, Load::PushedBack)), (8, -4));
+        for _ in 0..4 {
+            limit.learn(1, FINE);
         }
-        assert_eq!(limit.now(), 9);
+        assert_eq!(limit.now(), 5);
         for _ in 0..100 {
-            limit.learn(0, FINE);
+            limit.learn(1, FINE);
         }
         assert_eq!(limit.now(), 10);
+    }
+
+    #[test]
+    fn until_it_is_pushed_back_a_round_of_good_answers_doubles_it() {
+        let mut limit = Limit::new(1000, 64);
+        for round in [8, 16, 32, 64, 128] {
+            assert_eq!(limit.now(), round);
+            (0..round).for_each(|_| assert_eq!(limit.learn(0, FINE), 1));
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod governor;
 mod judge;
 mod lane;
 mod limit;
+mod look;
+mod queue;
 mod settler;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use super::{
     Intake,
     auth::{Caller, Callers, identify},
+    edge::detached,
     openapi::BEARER,
     problem::{PROBLEM_JSON, Problem},
 };
@@ -41,6 +42,11 @@ impl Guarded {
 }
 
 fn guarded(methods: MethodRouter<Intake>, scope: Scope) -> MethodRouter<Intake> {
+    let methods = match scope {
+        // It asks nothing of Postgres itself: it hands in, and waits.
+        Scope::Ingest => methods,
+        Scope::Read | Scope::Operate => methods.route_layer(middleware::from_fn(detached)),
+    };
     methods.route_layer(middleware::from_fn(move |request: Request, next: middleware::Next| async move {
         match request.extensions().get::<Caller>() {
             None => Problem::Unauthorized.into_response(),

@@ -12,6 +12,7 @@ use axum::{
     Json, Router,
     extract::State,
     http::header,
+    middleware,
     response::{IntoResponse, Response},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::problem::Problem;
+use super::{edge::detached, problem::Problem};
 use crate::store::Ledger;
 
 /// How long Postgres may take to say that it is there.
@@ -91,7 +92,8 @@ pub(super) struct Operations {
 
 /// The probes and `/metrics`: to be merged into [`super::router`], or served on a listener of their own.
 pub fn operations_router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
-    routes().split_for_parts().0.with_state(Operations { readiness, metrics })
+    let routes = routes().split_for_parts().0.layer(middleware::from_fn(detached));
+    routes.with_state(Operations { readiness, metrics })
 }
 
 pub(super) fn routes() -> OpenApiRouter<Operations> {

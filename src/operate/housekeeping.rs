@@ -92,7 +92,6 @@ impl Housekeeper {
         let mut dead: BTreeMap<String, u64> =
             LetterReason::ALL.into_iter().map(|reason| (reason.as_str().to_owned(), 0)).collect();
         dead.extend(kept.dead);
-        dead.insert(LetterReason::Expired.as_str().to_owned(), kept.expired);
         dead.into_iter().for_each(|(reason, letters)| telemetry::dead_letters(reason, letters));
         if let Some(oldest) = self.store.upkeep.oldest_snapshot().await? {
             telemetry::db_oldest_xmin(oldest.age, oldest.transactions);
@@ -139,6 +138,7 @@ impl Housekeeper {
             tracing::debug!(forgotten, "Forgot what is older than the retention");
         }
         upkeep.forget_operations().await?;
+        upkeep.add_tally_up().await?;
         let drift = upkeep.audit_lately(self.options.audit_within).await?.total();
         telemetry::drift(drift);
         if 0 < drift {

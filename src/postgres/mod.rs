@@ -36,6 +36,8 @@ pub struct EmbeddedOptions {
     pub durability: Durability,
     pub afterwards: Afterwards,
     pub max_connections: u16,
+    /// More of the server's settings, as `name=value`: <https://www.postgresql.org/docs/current/runtime-config.html>.
+    pub settings: Vec<String>,
 }
 
 /// What is left after the machine, not only the server, has crashed.
@@ -59,13 +61,25 @@ impl EmbeddedOptions {
     /// For `confirmd dev`: what was committed is there tomorrow.
     pub fn lasting(data_dir: impl Into<PathBuf>) -> Self {
         let data_dir = data_dir.into();
-        Self { data_dir, durability: Durability::Durable, afterwards: Afterwards::Keep, max_connections: 50 }
+        Self {
+            data_dir,
+            durability: Durability::Durable,
+            afterwards: Afterwards::Keep,
+            max_connections: 50,
+            settings: Vec::new(),
+        }
     }
 
     /// For tests: as fast as can be, for many at once, and gone afterwards.
     pub fn throwaway(data_dir: impl Into<PathBuf>) -> Self {
         let data_dir = data_dir.into();
-        Self { data_dir, durability: Durability::Fast, afterwards: Afterwards::Remove, max_connections: 200 }
+        Self {
+            data_dir,
+            durability: Durability::Fast,
+            afterwards: Afterwards::Remove,
+            max_connections: 200,
+            settings: Vec::new(),
+        }
     }
 }
 

@@ -81,6 +81,8 @@ fn settings(options: &EmbeddedOptions, port: u16) -> String {
     if options.durability == Durability::Fast {
         settings += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off";
     }
+    // The last one of a name wins.
+    options.settings.iter().for_each(|setting| settings += &format!(" -c {setting}"));
     settings
 }
 

@@ -14,7 +14,7 @@ use crate::domain::{ActionId, EventKey, EventState, Resolve, Target};
 pub(super) async fn accept_exact(
     session: &mut PgConnection,
     events: &BTreeMap<EventKey, Told>,
-    terms: &Terms<'_>,
+    terms: &Terms,
     outcome: &mut Outcome,
 ) -> Result<(), sqlx::Error> {
     let sid = |told: &Told| match &told.event.target {
@@ -52,7 +52,7 @@ pub(super) async fn accept_exact(
 pub(super) async fn accept_open(
     session: &mut PgConnection,
     events: &BTreeMap<EventKey, Told>,
-    terms: &Terms<'_>,
+    terms: &Terms,
     outcome: &mut Outcome,
 ) -> Result<(), sqlx::Error> {
     let policy = |told: &Told| match &told.event.target {
@@ -108,9 +108,13 @@ pub(super) async fn accept_open(
 }
 
 /// An answer as it stands in its event: key, state, messages.
-type Stored = (String, String, String, Vec<String>);
+pub(super) type Stored = (String, String, String, Vec<String>);
 
-fn note_taken(taken: Vec<Stored>, events: &BTreeMap<EventKey, Told>, outcome: &mut Outcome) -> Result<(), sqlx::Error> {
+pub(super) fn note_taken(
+    taken: Vec<Stored>,
+    events: &BTreeMap<EventKey, Told>,
+    outcome: &mut Outcome,
+) -> Result<(), sqlx::Error> {
     for row in taken {
         let (key, acceptance) = stored_answer(row)?;
         if let Some(told) = events.get(&key) {

@@ -50,24 +50,25 @@ impl Upkeep {
     /// # Errors
     /// Where Postgres does not answer in time.
     pub async fn audit(&self) -> Result<Audit, StoreError> {
-        self.audit_since(None).await
+        self.audited(ALL, None).await
     }
 
-    /// Audits what came lately, and all that is parked, pending or given up: cheap enough for a metric.
+    /// Audits what came lately, up to 20,000 events and as many messages, and all that is parked, pending or given up: cheap
+    /// enough for a metric, however much came.
     ///
     /// # Errors
     /// Where Postgres does not answer in time.
     pub async fn audit_lately(&self, within: Duration) -> Result<Drift, StoreError> {
-        Ok(self.audit_since(Some(within)).await?.drift)
+        Ok(self.audited(LATELY, Some(within)).await?.drift)
     }
 
-    async fn audit_since(&self, within: Option<Duration>) -> Result<Audit, StoreError> {
+    async fn audited(&self, statement: &'static str, within: Option<Duration>) -> Result<Audit, StoreError> {
         let (now, within) = (self.clock.now(), within.map(|within| within.as_secs_f64()));
         type Row = (i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64);
         let row: Row = self
             .sessions
             .run(move |session| {
-                Box::pin(async move { sqlx::query_as(AUDIT).bind(now).bind(within).fetch_one(session).await })
+                Box::pin(async move { sqlx::query_as(statement).bind(now).bind(within).fetch_one(session).await })
             })
             .await?;
         Ok(Audit {
@@ -86,7 +87,9 @@ impl Upkeep {
 }
 
 /// One statement, so one snapshot. `$2`: how far back to look, in seconds; null for all.
-const AUDIT: &str = "-- Upkeep::audit
+macro_rules! audit {
+    ($event:literal, $message:literal) => {
+        concat!("-- Upkeep::audit
     with since as materialized (
         select coalesce($1, clock_timestamp()) - make_interval(secs => $2) as moment
     ),
@@ -95,14 +98,14 @@ const AUDIT: &str = "-- Upkeep::audit
                event.message_sids || array(select r.message_sid from resolution r
                                            where (r.namespace, r.event_id) = (event.namespace, event.event_id)) as sids,
                (parked.event_id is not null)::int as parked,
+               (event.state = 'parked') = (cardinality(event.message_sids) = 0) as shaped,
                (expired.event_id is not null)::int as expired
-        from event
+        from ", $event, "
         left join parked using (namespace, event_id)
         left join expired using (namespace, event_id)
-        where $2 is null or event.accepted_at >= (select moment from since)
     ),
     judged as (
-        select parked, expired, (cardinality(sids) > 0)::int as resolved,
+        select parked, expired, shaped, (cardinality(sids) > 0)::int as resolved,
                exists (select from unnest(sids) as sid
                        where not exists (select from message m where m.message_sid = sid and m.owed_at is not null)) as unowed
         from told
@@ -110,27 +113,31 @@ const AUDIT: &str = "-- Upkeep::audit
     events as (
         select count(*) as accepted, coalesce(sum(parked), 0) as parked, coalesce(sum(resolved), 0) as resolved,
                coalesce(sum(expired), 0) as expired,
-               count(*) filter (where parked + resolved + expired <> 1) as astray,
+               count(*) filter (where parked + resolved + expired <> 1 or not shaped) as astray,
                count(*) filter (where unowed) as unowed
         from judged
     ),
     placed as (
         select (f.message_sid is not null)::int as pending, (c.message_sid is not null)::int as confirmed,
-               (d.message_sid is not null)::int as dead, d.reason = 'shadowed' as shadowed
-        from message m
+               (d.message_sid is not null)::int as dead, d.reason = 'shadowed' as shadowed,
+               m.last_event_at is not null as shaped
+        from ", $message, "
         left join feedback f using (message_sid)
         left join confirmation c using (message_sid)
         left join dead_letter d using (message_sid)
-        where m.owed_at is not null and ($2 is null or m.registered_at >= (select moment from since))
+        where m.owed_at is not null
     ),
     messages as (
         select count(*) as owed, coalesce(sum(pending), 0) as pending, coalesce(sum(confirmed), 0) as confirmed,
-               coalesce(sum(dead), 0) as dead, count(*) filter (where shadowed) as shadowed, count(*) filter (where pending + confirmed + dead <> 1) as astray
+               coalesce(sum(dead), 0) as dead, count(*) filter (where shadowed) as shadowed, 
+               count(*) filter (where pending + confirmed + dead <> 1 or not shaped) as astray
         from placed
     ),
     strays as (
         select (select count(*) from feedback f
-                where not exists (select from message m where m.message_sid = f.message_sid and m.owed_at is not null))
+                where not exists (select from message m where m.message_sid = f.message_sid and m.owed_at is not null)
+                   or (f.lease_token is null) <> (f.lease_until is null)
+                   or least(f.attempts, f.failures, f.ambiguous, f.lost) < 0)
              + (select count(*) from dead_letter d
                 where ($2 is null or d.died_at >= (select moment from since))
                   and not exists (select from message m where m.message_sid = d.message_sid and m.owed_at is not null))
@@ -147,4 +154,18 @@ const AUDIT: &str = "-- Upkeep::audit
     select events.accepted, events.parked::bigint, events.resolved::bigint, events.expired::bigint,
            messages.owed, messages.pending::bigint, messages.confirmed::bigint, messages.dead::bigint,
            events.astray, events.unowed, messages.astray, strays.astray, messages.shadowed
-    from events, messages, strays";
+    from events, messages, strays")
+    };
+}
+
+const ALL: &str = audit!("event", "message m");
+
+/// A peak must not make the audit of it another one.
+const LATELY: &str = audit!(
+    "(
+            select * from event where accepted_at >= (select moment from since) order by accepted_at desc limit 20000
+        ) as event",
+    "(
+            select * from message where registered_at >= (select moment from since) order by registered_at desc limit 20000
+        ) as m"
+);

@@ -20,6 +20,8 @@ pub struct Door {
     /// Of the room, what is kept for claims: retries and what overflowed must not wait on a stream of fresh work.
     for_claims: AtomicI64,
     open: AtomicBool,
+    /// Work was written that there was no room for: it is due, and nobody has it.
+    overflowed: AtomicBool,
     handed: mpsc::UnboundedSender<Lease>,
 }
 
@@ -33,6 +35,7 @@ impl Door {
             room: AtomicI64::new(room.into()),
             for_claims: AtomicI64::new(share_of_claims(room)),
             open: AtomicBool::new(false),
+            overflowed: AtomicBool::new(false),
             handed,
         };
         (Arc::new(door), received)
@@ -86,6 +89,15 @@ impl Door {
         self.open.load(SeqCst)
     }
 
+    /// Whether there may be work that nobody has, since this was asked last.
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed.load(SeqCst)
+    }
+
+    pub fn forget_overflow(&self) -> bool {
+        self.overflowed.swap(false, SeqCst)
+    }
+
     fn hand(&self, lease: Lease) {
         if let Err(closed) = self.handed.send(lease) {
             tracing::warn!(message_sid = %closed.0.message_sid, "Could not hand over: the lane has ended; the lease will expire");
@@ -109,11 +121,10 @@ impl Doors {
 
     /// Takes room at each lane for up to `wanted`.
     pub(super) fn reserve(&self, wanted: u32) -> Reservation {
-        let taken = |(account, door): (&AccountSid, &Arc<Door>)| match door.take_for_hand_off(wanted) {
-            0 => None,
-            room => Some((account.clone(), door.clone(), room)),
+        let taken = |(account, door): (&AccountSid, &Arc<Door>)| {
+            (account.clone(), door.clone(), door.take_for_hand_off(wanted))
         };
-        Reservation(self.0.iter().filter_map(taken).collect())
+        Reservation(self.0.iter().map(taken).collect())
     }
 }
 
@@ -136,6 +147,10 @@ impl Reservation {
                 *room -= 1;
                 door.hand(lease);
             }
+        }
+        // Only after the commit: whoever looks earlier finds nothing.
+        for (_, door, _) in self.0.iter().filter(|(_, _, room)| *room == 0) {
+            door.overflowed.store(true, SeqCst);
         }
     }
 }

@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{Command, Plan, answer, refuse};
+use super::batch::{Command, Outcome, Plan, answer, refuse};
 use super::clock::Clock;
 use super::door::Doors;
+use super::express::{Express, split};
 use super::record::{Terms, record};
 use super::session::Sessions;
 use super::{Accepted, NotTaken, Registered, StoreError};
@@ -173,37 +174,68 @@ impl Writer {
         commands
     }
 
+    /// Most commands go the short way; what it left over takes the long one.
     async fn write(&self, commands: Vec<Command>) {
-        let began = Instant::now();
-        let plan = Arc::new(Plan::of(&commands));
-        let reservation = self.doors.reserve(u32::try_from(commands.len()).unwrap_or(u32::MAX));
-        let room = Arc::new(reservation.columns());
-        let committed = self
-            .sessions
-            .transaction(|session| {
-                let (plan, room, clock, lease) = (plan.clone(), room.clone(), self.clock.clone(), self.lease);
-                Box::pin(async move { record(session, &plan, &Terms { clock: &clock, lease, room: &room }).await })
+        let left = self.write_express(commands).await;
+        if !left.is_empty() {
+            self.write_whole(left).await;
+        }
+    }
+
+    /// Gives what it left over.
+    async fn write_express(&self, commands: Vec<Command>) -> Vec<Command> {
+        let express = Arc::new(Express::of(Plan::of(&commands)));
+        let written = self
+            .reserved(&commands, |sessions, terms| async move {
+                sessions
+                    .run(|session| {
+                        let (express, terms) = (express.clone(), terms.clone());
+                        Box::pin(async move { express.write(session, &terms).await })
+                    })
+                    .await
             })
             .await;
-        telemetry::committed(commands.len(), began.elapsed(), committed.is_ok());
-        match committed {
-            Ok(mut outcome) => {
-                let leases = std::mem::take(&mut outcome.leases);
-                telemetry::handed_off(leases.len());
-                telemetry::unparked(outcome.unparked);
-                outcome.owed.iter().for_each(|(account_sid, messages)| telemetry::owed(account_sid, *messages));
-                reservation.hand_over(leases);
+        match written {
+            Ok(outcome) => {
+                let (done, left) = split(commands, &outcome);
+                // What was done here was tried here.
+                answer(done, outcome, &Plan::default());
+                left
+            }
+            // The long way finds out whose data it is.
+            Err(error) if error.is_about_the_data() => commands,
+            Err(error) => {
+                log_refusal(&error, commands.len());
+                refuse(commands, NotTaken::Unavailable);
+                Vec::new()
+            }
+        }
+    }
+
+    async fn write_whole(&self, commands: Vec<Command>) {
+        let plan = Arc::new(Plan::of(&commands));
+        let written = self
+            .reserved(&commands, |sessions, terms| async move {
+                sessions
+                    .transaction(|session| {
+                        let (plan, terms) = (plan.clone(), terms.clone());
+                        Box::pin(async move { record(session, &plan, &terms).await })
+                    })
+                    .await
+            })
+            .await;
+        match written {
+            Ok(outcome) => {
                 let untried = answer(commands, outcome, &plan);
                 if !untried.is_empty() {
-                    Box::pin(self.write(untried)).await;
+                    Box::pin(self.write_whole(untried)).await;
                 }
             }
             // Nobody else must pay for a command that Postgres cannot take, whatever it is.
             Err(error) if error.is_about_the_data() && 1 < commands.len() => {
                 tracing::error!(%error, commands = commands.len(), "Could not commit a batch; committing each by itself");
-                drop(reservation);
                 for command in commands {
-                    Box::pin(self.write(vec![command])).await;
+                    Box::pin(self.write_whole(vec![command])).await;
                 }
             }
             Err(error) => {
@@ -211,6 +243,31 @@ impl Writer {
                 refuse(commands, NotTaken::Unavailable);
             }
         }
+    }
+
+    /// Writes with room taken at the lanes before, and hands over what the commit wrote as leased to this process.
+    async fn reserved<Writing>(
+        &self,
+        commands: &[Command],
+        write: impl FnOnce(Sessions, Terms) -> Writing,
+    ) -> Result<Outcome, StoreError>
+    where
+        Writing: Future<Output = Result<Outcome, StoreError>>,
+    {
+        let began = Instant::now();
+        let reservation = self.doors.reserve(u32::try_from(commands.len()).unwrap_or(u32::MAX));
+        let room = Arc::new(reservation.columns());
+        let terms = Terms { clock: self.clock.clone(), lease: self.lease, room };
+        let written = write(self.sessions.clone(), terms).await;
+        let done = written.as_ref().map_or(0, |outcome| outcome.events.len() + outcome.messages.len());
+        telemetry::committed(done, began.elapsed(), written.is_ok());
+        let mut outcome = written?;
+        let leases = std::mem::take(&mut outcome.leases);
+        telemetry::handed_off(leases.len());
+        telemetry::unparked(outcome.unparked);
+        outcome.owed.iter().for_each(|(account_sid, messages)| telemetry::owed(account_sid, *messages));
+        reservation.hand_over(leases);
+        Ok(outcome)
     }
 }
 

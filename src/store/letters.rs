@@ -126,6 +126,9 @@ fn letter(row: Row) -> Result<DeadLetter, sqlx::Error> {
 /// How many a filter matches.
 pub(super) async fn matched(sessions: &Sessions, filter: &LetterFilter) -> Result<u64, StoreError> {
     let terms = Terms::from(filter);
+    if terms.message_sid.is_none() && terms.event_id.is_none() && terms.since.is_none() && terms.until.is_none() {
+        return tallied(sessions, terms).await;
+    }
     let number: i64 = sessions
         .run(move |session| {
             let terms = terms.clone();
@@ -149,6 +152,31 @@ pub(super) async fn matched(sessions: &Sessions, filter: &LetterFilter) -> Resul
                 .bind(terms.event_id)
                 .bind(terms.since)
                 .bind(terms.until)
+                .fetch_one(session)
+                .await
+            })
+        })
+        .await?;
+    Ok(count(number))
+}
+
+/// The same, where the tally has it: however many there are.
+async fn tallied(sessions: &Sessions, terms: Terms) -> Result<u64, StoreError> {
+    let number: i64 = sessions
+        .run(move |session| {
+            let terms = terms.clone();
+            Box::pin(async move {
+                sqlx::query_scalar(
+                    "-- Operator::count, of the tally
+                    select coalesce(sum(letters), 0)::bigint
+                    from dead_letter_tally
+                    where ($1::text is null or namespace = $1)
+                      and (reason = $2 or $2 is null and reason <> 'shadowed')
+                      and ($3::text is null or account_sid = $3)",
+                )
+                .bind(terms.namespace)
+                .bind(terms.reason)
+                .bind(terms.account_sid)
                 .fetch_one(session)
                 .await
             })

@@ -89,7 +89,7 @@ async fn attempts_of(session: &mut PgConnection, message_sid: &MessageSid) -> Re
     let rows: Vec<Row> = sqlx::query_as(
         "-- Ledger::message, its attempts
         select number, at, status, code, verdict, class, error, request_id, took_ms
-        from attempt where message_sid = $1
+        from attempt_on_record where message_sid = $1
         order by number, at
         limit 1000",
     )

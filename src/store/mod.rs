@@ -10,6 +10,7 @@ mod batch;
 mod clock;
 mod door;
 mod export;
+mod express;
 mod fingerprint;
 mod inbox;
 mod known;
@@ -49,7 +50,7 @@ pub use operator::Operator;
 pub use outbox::{Claimed, Outbox, OutboxOptions, Wanted};
 pub use pooler::sessions_are_our_own;
 pub use replay::{BULK, Run, is_confirmed};
-pub use session::{SessionOptions, connect_options};
+pub use session::{Plans, SessionOptions, connect_options};
 pub use upkeep::{Backlog, Kept, OldestSnapshot, Upkeep, UpkeepOptions};
 pub use view::*;
 

@@ -17,7 +17,7 @@ use crate::domain::{AccountSid, ActionId, FeedbackState, MessageSid, Namespace};
 pub(super) async fn resolve_parked(
     session: &mut PgConnection,
     gained: &BTreeMap<MessageSid, (Namespace, ActionId)>,
-    terms: &Terms<'_>,
+    terms: &Terms,
     outcome: &mut Outcome,
 ) -> Result<Vec<MessageSid>, sqlx::Error> {
     type Resolved = (Vec<String>, i64, Vec<String>, Vec<String>);
@@ -92,14 +92,14 @@ pub(super) async fn resolve_parked(
 pub(super) async fn owe(
     session: &mut PgConnection,
     named: &BTreeSet<MessageSid>,
-    terms: &Terms<'_>,
+    terms: &Terms,
     outcome: &mut Outcome,
 ) -> Result<(), sqlx::Error> {
     let asked = Instant::now();
-    let (accounts, room) = terms.room;
+    let (accounts, room) = &*terms.room;
     let owed: Vec<(String, String, f64, Option<Uuid>)> = sqlx::query_as(
         "-- Inbox::owe
-        with moment as materialized (select coalesce($5, now()) as now),
+        with moment as materialized (select coalesce($5, now()) as now, gen_random_uuid() as token),
         fresh as materialized (
             select message_sid
             from message
@@ -129,7 +129,7 @@ pub(super) async fn owe(
         insert into feedback (message_sid, account_sid, known_at, owed_at, due_at, attempts, lease_token, lease_until)
         select message_sid, account_sid, known_at, moment.now, moment.now,
                case when handed then 1 else 0 end,
-               case when handed then gen_random_uuid() end,
+               case when handed then moment.token end,
                case when handed then coalesce($5, clock_timestamp()) + make_interval(secs => $4) end
         from moment, placed
         order by message_sid
@@ -143,22 +143,36 @@ pub(super) async fn owe(
     .fetch_all(session)
     .await?;
     for (message_sid, account_sid, age, token) in owed {
-        let (message_sid, account_sid): (MessageSid, AccountSid) = (parsed(message_sid)?, parsed(account_sid)?);
-        *outcome.owed.entry(account_sid.clone()).or_default() += 1;
-        if let Some(stored) = outcome.messages.get_mut(&message_sid) {
-            stored.feedback = FeedbackState::Pending;
-        }
-        if let Some(token) = token {
-            outcome.leases.push(Lease {
-                message_sid,
-                account_sid,
-                attempt: 1,
-                past: Past { age: Duration::try_from_secs_f64(age).unwrap_or_default(), ..Past::default() },
-                trace: None,
-                expires: asked + terms.lease,
-                token,
-            });
-        }
+        note_owed(outcome, asked, terms, parsed(message_sid)?, account_sid, age, token)?;
+    }
+    Ok(())
+}
+
+/// A message is owed since this batch; with a token, it is leased to this process.
+pub(super) fn note_owed(
+    outcome: &mut Outcome,
+    asked: Instant,
+    terms: &Terms,
+    message_sid: MessageSid,
+    account_sid: String,
+    age: f64,
+    token: Option<Uuid>,
+) -> Result<(), sqlx::Error> {
+    let account_sid: AccountSid = parsed(account_sid)?;
+    *outcome.owed.entry(account_sid.clone()).or_default() += 1;
+    if let Some(stored) = outcome.messages.get_mut(&message_sid) {
+        stored.feedback = FeedbackState::Pending;
+    }
+    if let Some(token) = token {
+        outcome.leases.push(Lease {
+            message_sid,
+            account_sid,
+            attempt: 1,
+            past: Past { age: Duration::try_from_secs_f64(age).unwrap_or_default(), ..Past::default() },
+            trace: None,
+            expires: asked + terms.lease,
+            token,
+        });
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ pub(super) async fn receipt(session: &mut PgConnection, key: EventKey) -> Result
         select at, 'attempt', message_sid,
                concat_ws(' ', '#' || number, coalesce(status::text, error), case when code is not null then 'code ' || code end,
                          verdict, nullif(class, verdict)), 2
-        from attempt where message_sid = any($1)
+        from attempt_on_record where message_sid = any($1)
         union all
         select confirmed_at, 'confirmed', message_sid, null, 3 from confirmation where message_sid = any($1)
         union all

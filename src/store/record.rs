@@ -10,6 +10,7 @@
 //! <https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED>
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
@@ -23,16 +24,26 @@ use super::trace::carry;
 use crate::domain::{ActionId, FeedbackState, MessageSid, Namespace};
 
 /// What the transaction of a batch needs to know besides the batch.
-pub(super) struct Terms<'a> {
-    pub(super) clock: &'a Clock,
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub(super) clock: Clock,
     /// How long work that is handed over is leased for.
     pub(super) lease: Duration,
     /// Accounts whose lanes can start work now, and how much.
-    pub(super) room: &'a (Vec<String>, Vec<i32>),
+    pub(super) room: Arc<(Vec<String>, Vec<i32>)>,
+}
+
+impl Terms {
+    /// Accounts whose lanes can start so much more.
+    pub(super) fn accounts_with_room_for(&self, number: usize) -> Vec<&str> {
+        let enough = |room: i32| usize::try_from(room).is_ok_and(|room| number <= room);
+        let (accounts, room) = &*self.room;
+        accounts.iter().zip(room).filter(|(_, room)| enough(**room)).map(|(account, _)| account.as_str()).collect()
+    }
 }
 
 /// Writes a batch. Bears being repeated: what an earlier try committed is found and answered, not written twice.
-pub(super) async fn record(session: &mut PgConnection, plan: &Plan, terms: &Terms<'_>) -> Result<Outcome, sqlx::Error> {
+pub(super) async fn record(session: &mut PgConnection, plan: &Plan, terms: &Terms) -> Result<Outcome, sqlx::Error> {
     let mut outcome = Outcome::default();
     let mut owed = BTreeSet::new();
     if !plan.actions.is_empty() {
@@ -62,13 +73,13 @@ pub(super) async fn record(session: &mut PgConnection, plan: &Plan, terms: &Term
     if !owed.is_empty() {
         owe(session, &owed, terms, &mut outcome).await?;
     }
-    carry(session, plan, &mut outcome).await?;
+    carry(session, plan.exact.iter().chain(&plan.open), &mut outcome).await?;
     recall(session, plan, &mut outcome).await?;
     Ok(outcome)
 }
 
 /// Makes everybody who speaks of the same action queue for one row. A row that is there is locked and not rewritten.
-async fn lock_actions(session: &mut PgConnection, plan: &Plan, terms: &Terms<'_>) -> Result<(), sqlx::Error> {
+async fn lock_actions(session: &mut PgConnection, plan: &Plan, terms: &Terms) -> Result<(), sqlx::Error> {
     let (namespaces, actions): (Vec<&str>, Vec<&str>) =
         plan.actions.iter().map(|(namespace, action)| (namespace.as_str(), action.as_str())).unzip();
     sqlx::query(
@@ -91,10 +102,10 @@ async fn lock_actions(session: &mut PgConnection, plan: &Plan, terms: &Terms<'_>
 async fn register(
     session: &mut PgConnection,
     mappings: &BTreeMap<MessageSid, Mapping>,
-    terms: &Terms<'_>,
+    terms: &Terms,
     outcome: &mut Outcome,
 ) -> Result<BTreeMap<MessageSid, (Namespace, ActionId)>, sqlx::Error> {
-    let created = map::insert(session, mappings, terms.clock).await?;
+    let created = map::insert(session, mappings, &terms.clock).await?;
     let known: Vec<&MessageSid> = mappings.keys().filter(|sid| !created.contains(*sid)).collect();
     for (sid, mapping) in mappings.iter().filter(|(sid, _)| created.contains(*sid)) {
         outcome.messages.insert(

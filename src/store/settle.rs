@@ -1,6 +1,7 @@
 //! Ending leases with their verdicts, many at once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,7 @@ use super::{Settled, Settlement, StoreError};
 use crate::domain::{MessageSid, Retry, Verdict};
 
 /// Settlements as columns, sorted by key so that two batches that overlap take their locks in one order.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Columns {
     sids: Vec<String>,
     tokens: Vec<Uuid>,
@@ -31,8 +32,8 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(settlements: &[Settlement]) -> Self {
-        let mut sorted: Vec<&Settlement> = settlements.iter().collect();
+    fn of(settlements: &[&Settlement]) -> Self {
+        let mut sorted = settlements.to_vec();
         sorted.sort_by(|a, b| a.lease.message_sid.cmp(&b.lease.message_sid));
         let mut columns = Self::default();
         for Settlement { lease, attempt, verdict, date_updated } in sorted {
@@ -78,7 +79,51 @@ impl Outbox {
     /// # Errors
     /// Where Postgres does not answer. The settlements come back, to be tried again: what Twilio said is not lost.
     pub async fn settle(&self, settlements: &[Settlement]) -> Result<HashMap<MessageSid, Settled>, StoreError> {
-        let columns = Columns::of(settlements);
+        let (confirmed, others): (Vec<&Settlement>, Vec<&Settlement>) =
+            settlements.iter().partition(|settlement| settlement.verdict == Verdict::Confirmed);
+        let mut settled = self.pay(&confirmed).await?;
+        let left: Vec<&Settlement> =
+            confirmed.into_iter().filter(|told| !settled.contains_key(&told.lease.message_sid)).chain(others).collect();
+        if !left.is_empty() {
+            settled.extend(self.settle_each(&left).await?);
+        }
+        Ok(settled)
+    }
+
+    /// The short way, for what Twilio has taken and we still owe: out of the queue, into the history.
+    async fn pay(&self, confirmed: &[&Settlement]) -> Result<HashMap<MessageSid, Settled>, StoreError> {
+        if confirmed.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let (columns, now) = (Arc::new(Columns::of(confirmed)), self.clock.now());
+        let rows: Vec<(String, bool, f64)> = self
+            .sessions
+            .run(move |session| {
+                let told = columns.clone();
+                Box::pin(async move {
+                    sqlx::query_as(PAY)
+                        .bind(&told.sids)
+                        .bind(&told.tokens)
+                        .bind(&told.numbers)
+                        .bind(&told.statuses)
+                        .bind(&told.request_ids)
+                        .bind(&told.took_ms)
+                        .bind(&told.updated)
+                        .bind(now)
+                        .fetch_all(session)
+                        .await
+                })
+            })
+            .await?;
+        let settled = |(sid, held, owed_for): (String, bool, f64)| {
+            let owed_for = Duration::try_from_secs_f64(owed_for).ok();
+            Ok((parsed(sid)?, if held { Settled::Stands { owed_for } } else { Settled::ConfirmedLate }))
+        };
+        rows.into_iter().map(settled).collect::<Result<_, sqlx::Error>>().map_err(StoreError::from)
+    }
+
+    async fn settle_each(&self, settlements: &[&Settlement]) -> Result<HashMap<MessageSid, Settled>, StoreError> {
+        let columns = Arc::new(Columns::of(settlements));
         let now = self.clock.now();
         let rows: Vec<(String, bool, bool, Option<f64>)> = self
             .sessions
@@ -86,20 +131,20 @@ impl Outbox {
                 let told = columns.clone();
                 Box::pin(async move {
                     sqlx::query_as(SETTLE)
-                        .bind(told.sids)
-                        .bind(told.tokens)
-                        .bind(told.numbers)
-                        .bind(told.verdicts)
-                        .bind(told.after)
-                        .bind(told.counts_as)
-                        .bind(told.reasons)
-                        .bind(told.classes)
-                        .bind(told.statuses)
-                        .bind(told.codes)
-                        .bind(told.errors)
-                        .bind(told.request_ids)
-                        .bind(told.took_ms)
-                        .bind(told.updated)
+                        .bind(&told.sids)
+                        .bind(&told.tokens)
+                        .bind(&told.numbers)
+                        .bind(&told.verdicts)
+                        .bind(&told.after)
+                        .bind(&told.counts_as)
+                        .bind(&told.reasons)
+                        .bind(&told.classes)
+                        .bind(&told.statuses)
+                        .bind(&told.codes)
+                        .bind(&told.errors)
+                        .bind(&told.request_ids)
+                        .bind(&told.took_ms)
+                        .bind(&told.updated)
                         .bind(now)
                         .fetch_all(session)
                         .await
@@ -120,6 +165,27 @@ impl Outbox {
             .map_err(StoreError::from)
     }
 }
+
+/// The attempt that succeeded stands in its confirmation: one row and one index less for each message.
+const PAY: &str = "-- Outbox::settle, what Twilio has taken
+    with paid as (
+        delete from feedback
+        using unnest($1::text[], $2::uuid[], $3::integer[], $4::integer[], $5::text[], $6::integer[], $7::timestamptz[])
+            as told (message_sid, token, number, status, request_id, took_ms, date_updated)
+        where feedback.message_sid = told.message_sid
+        returning told.*, feedback.account_sid, feedback.attempts,
+                  extract(epoch from coalesce($8, clock_timestamp()) - feedback.owed_at)::float8 as owed_for,
+                  feedback.lease_token is not distinct from told.token as held
+    ),
+    confirmed as (
+        insert into confirmation (message_sid, account_sid, attempts, confirmed_at, date_updated, request_id,
+                                  number, status, took_ms)
+        select message_sid, account_sid, attempts, coalesce($8, clock_timestamp()), date_updated, request_id,
+               number, status, took_ms
+        from paid
+        on conflict do nothing
+    )
+    select message_sid, held, owed_for from paid";
 
 const SETTLE: &str = "-- Outbox::settle
     with moment as materialized (select coalesce($15, clock_timestamp()) as now),

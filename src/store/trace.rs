@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 
 use sqlx::postgres::PgConnection;
 
-use super::batch::{Outcome, Plan};
+use super::batch::{Outcome, Told};
 use super::row::column;
 use crate::domain::{EventKey, EventState, MessageSid, TraceContext};
 
 /// Keeps the traces of a batch's new events with what they wait for: their message, or its confirmation.
-pub(super) async fn carry(session: &mut PgConnection, plan: &Plan, outcome: &mut Outcome) -> Result<(), sqlx::Error> {
+pub(super) async fn carry<'a>(
+    session: &mut PgConnection,
+    events: impl Iterator<Item = (&'a EventKey, &'a Told)>,
+    outcome: &mut Outcome,
+) -> Result<(), sqlx::Error> {
     let mut parked: BTreeMap<&EventKey, &TraceContext> = BTreeMap::new();
     let mut owed: BTreeMap<MessageSid, TraceContext> = std::mem::take(&mut outcome.unparked_traces);
-    for (key, told) in plan.exact.iter().chain(&plan.open) {
+    for (key, told) in events {
         let (Some(trace), Some(stored)) = (&told.trace, outcome.events.get(key)) else { continue };
         match stored.acceptance.state {
             _ if !stored.taken => {}

@@ -29,8 +29,7 @@ pub struct Kept {
     pub lanes: Vec<Backlog>,
     pub parked: u64,
     pub oldest_parked: Option<Duration>,
-    pub expired: u64,
-    /// Dead letters by reason.
+    /// Dead letters by reason, expired events among them.
     pub dead: Vec<(String, u64)>,
     /// Replicas that have told lately how their lanes stand.
     pub replicas: u64,
@@ -178,6 +177,35 @@ impl Upkeep {
         .await
     }
 
+    /// Adds the tally of dead letters up, so that reading it stays cheap.
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn add_tally_up(&self) -> Result<u64, StoreError> {
+        let batch = i64::from(self.options.batch);
+        self.sessions
+            .run(move |session| {
+                Box::pin(async move {
+                    let statement = sqlx::query(
+                        "-- Upkeep::add_tally_up
+                        with oldest as materialized (
+                            select tally_id from dead_letter_tally order by tally_id limit $1 for update skip locked
+                        ),
+                        gone as (
+                            delete from dead_letter_tally
+                            using oldest
+                            where dead_letter_tally.tally_id = oldest.tally_id and 1 < (select count(*) from oldest)
+                            returning namespace, account_sid, reason, letters
+                        )
+                        insert into dead_letter_tally (namespace, account_sid, reason, letters)
+                        select namespace, account_sid, reason, sum(letters) from gone group by 1, 2, 3 having sum(letters) <> 0",
+                    );
+                    Ok(statement.bind(batch).execute(session).await?.rows_affected())
+                })
+            })
+            .await
+    }
+
     async fn forget(&self, statement: &'static str) -> Result<u64, StoreError> {
         let dead_letters = self.options.dead_letters.as_secs_f64();
         let (now, history, batch) =
@@ -217,7 +245,7 @@ impl Upkeep {
     pub async fn measure(&self) -> Result<Kept, StoreError> {
         let now = self.clock.now();
         type Lane = (String, i64, Option<f64>);
-        type Parked = (i64, Option<f64>, i64, i64);
+        type Parked = (i64, Option<f64>, i64);
         let (lanes, parked, dead): (Vec<Lane>, Parked, Vec<(String, i64)>) = self
             .sessions
             .run(move |session| {
@@ -236,7 +264,6 @@ impl Upkeep {
                         "-- Upkeep::measure, what waits
                         select (select count(*) from parked),
                                (select extract(epoch from coalesce($1, clock_timestamp()) - min(parked_at))::float8 from parked),
-                               (select count(*) from expired),
                                (select count(distinct replica) from lane_report
                                 where reported_at > coalesce($1, clock_timestamp()) - make_interval(secs => $2))",
                     )
@@ -246,7 +273,7 @@ impl Upkeep {
                     .await?;
                     let dead = sqlx::query_as(
                         "-- Upkeep::measure, what was given up
-                        select reason, count(*) from dead_letter group by reason",
+                        select reason, sum(letters)::bigint from dead_letter_tally group by reason",
                     )
                     .fetch_all(session)
                     .await?;
@@ -262,9 +289,8 @@ impl Upkeep {
             lanes: lanes.collect::<Result<_, sqlx::Error>>()?,
             parked: count(parked.0),
             oldest_parked: secs(parked.1),
-            expired: count(parked.2),
             dead: column(dead, |(reason, number)| (reason, count(number))),
-            replicas: count(parked.3),
+            replicas: count(parked.2),
         })
     }
 

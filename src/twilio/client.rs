@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout_at};
 
@@ -13,8 +13,9 @@ use crate::domain::{AccountSid, MessageSid};
 
 /// Longest answer that is read; what Twilio sends has a few hundred bytes.
 const LONGEST_BODY: usize = 64 * 1024;
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 /// Connections that are kept for the next request, per host.
-const IDLE_CONNECTIONS: usize = 64;
+const IDLE_CONNECTIONS: usize = 1024;
 
 /// Time limits of a request.
 #[derive(Clone, Debug)]
@@ -65,6 +66,7 @@ impl Twilio {
         #[expect(clippy::disallowed_methods, reason = "this is the one")]
         let http = reqwest::Client::builder()
             .user_agent(user_agent())
+            .default_headers(HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
@@ -90,8 +92,7 @@ impl Twilio {
             .http
             .post(url)
             .basic_auth(&with.username, Some(with.password.expose_secret()))
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(CONTENT_TYPE, FORM)
             .body("Outcome=confirmed");
         // The client has this limit, too; here it covers each byte of the body for certain.
         let answer = match timeout_at(began + self.request_timeout, exchange(request, message_sid)).await {

@@ -18,9 +18,9 @@ const MAP: &[(&str, &[&str])] = &[
 
 /// What belongs to somebody: nobody else names it. A folder or a file of `src`.
 const OWNED: &[(&str, &[&str])] = &[
-    ("sqlx::", &["store/", "postgres/", "config/database.rs", "cli/commands.rs"]),
-    ("axum::", &["intake/", "app.rs"]),
-    ("reqwest::", &["twilio/", "config/"]),
+    ("sqlx::", &["store/", "bench/", "postgres/", "config/database.rs", "cli/commands.rs"]),
+    ("axum::", &["intake/", "bench/obvious.rs", "app.rs"]),
+    ("reqwest::", &["twilio/", "bench/obvious.rs", "config/"]),
     ("crate::config", &["config/", "app.rs", "app/", "cli/", "dev.rs", "operate/check.rs", "telemetry/"]),
 ];
 

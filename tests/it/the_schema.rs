@@ -80,7 +80,6 @@ const WORDS_OF_TOMORROW: &str = "
                              drop constraint account_lane_only_faults_are_probed;
     alter table attempt drop constraint attempt_verdict_is_known;
     alter table dead_letter drop constraint dead_letter_reason_is_known;
-    alter table event drop constraint event_state_is_known, drop constraint event_resolve_is_known;
     update account_lane set paused_reason = 'an audit', paused_by = 'regulator', paused_at = now()
     where account_sid = 'AC00000000000000000000000000000001';
     update attempt set verdict = 'vetoed', class = 'omen' where verdict <> 'confirmed';

@@ -84,8 +84,19 @@ proptest! {
     }
 
     #[test]
-    fn the_limit_grows_by_one_for_each_round_of_good_answers(most in 1..64_u32, answers in 0..3_000_u32) {
+    fn until_it_is_pushed_back_the_limit_doubles_with_each_round_of_good_answers(most in 1..64_u32, answers in 0..100_u32) {
         let mut limit = Limit::new(most, 64);
+        let expected = (limit.now() + answers).min(most);
+        for _ in 0..answers {
+            limit.learn(0, Load::Answered { concurrent: Some(1) });
+        }
+        prop_assert_eq!(limit.now(), expected);
+    }
+
+    #[test]
+    fn once_pushed_back_the_limit_grows_by_one_for_each_round_of_good_answers(most in 1..64_u32, answers in 0..3_000_u32) {
+        let mut limit = Limit::new(most, 64);
+        limit.learn(0, Load::PushedBack);
         // Round by round, by hand: a limit of n takes n good answers to become n + 1.
         let (mut expected, mut left) = (limit.now(), answers);
         while expected < most && expected <= left {
@@ -93,7 +104,7 @@ proptest! {
             expected += 1;
         }
         for _ in 0..answers {
-            limit.learn(0, Load::Answered { concurrent: Some(1) });
+            limit.learn(1, Load::Answered { concurrent: Some(1) });
         }
         prop_assert_eq!(limit.now(), expected);
     }

@@ -31,6 +31,7 @@ const SHORT: Duration = Duration::from_millis(50);
 /// A store that takes nothing: its inbox is closed, and there is no Postgres behind it.
 fn shut_store() -> Store {
     let session = SessionOptions {
+        plans: crate::store::Plans::Once,
         connections: 1,
         acquire_timeout: SHORT,
         statement_timeout: SHORT,

@@ -9,7 +9,7 @@ use confirmd::domain::{
     AccountSid, ActionId, Event, EventId, EventKey, Labels, MessageSid, Namespace, Registration, Resolve, Target,
 };
 use confirmd::store::{
-    Accepted, Clock, InboxOptions, NotTaken, OutboxOptions, Registered, SessionOptions, Store, StoreOptions,
+    Accepted, Clock, InboxOptions, NotTaken, OutboxOptions, Plans, Registered, SessionOptions, Store, StoreOptions,
     UpkeepOptions, connect_options,
 };
 use confirmd::twilio::sim::{SimulatedAccount, Simulator, SimulatorOptions, UnknownMessages};
@@ -255,8 +255,9 @@ pub(crate) fn exact(event_id: &str, number: u32) -> Event {
 
 /// A store as a process has it: its pools, its writers, its doors are its own.
 pub(crate) fn store(url: &str, clock: &Clock, setting: &Setting) -> Store {
-    let sessions = |connections| SessionOptions {
+    let sessions = |connections, plans| SessionOptions {
         connections,
+        plans,
         acquire_timeout: Duration::from_secs(20),
         statement_timeout: Duration::from_secs(15),
         lock_timeout: Duration::from_secs(10),
@@ -265,9 +266,9 @@ pub(crate) fn store(url: &str, clock: &Clock, setting: &Setting) -> Store {
     };
     Store::new(StoreOptions {
         connect: connect_options(url).unwrap(),
-        intake: sessions(4),
-        delivery: sessions(3),
-        reads: sessions(3),
+        intake: sessions(4, Plans::Once),
+        delivery: sessions(3, Plans::Once),
+        reads: sessions(3, Plans::AsPostgresSeesFit),
         inbox: InboxOptions { writers: 4, batch: setting.batch, max_waiting: setting.max_waiting, lease: MINUTE },
         outbox: OutboxOptions { lease: MINUTE, max_lost_leases: setting.max_lost_leases },
         upkeep: UpkeepOptions {

@@ -1,0 +1,117 @@
+//! Draining a backlog: after an outage, say.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use tokio::time::Instant;
+
+use super::bench::Bench;
+use super::os;
+use super::rig::Database;
+use super::runs::Runs;
+use super::service::arrivals;
+use super::table::{Figure, Goal};
+
+const ROUND: &str = "drain: a backlog of feedback that is owed";
+
+/// What so many requests in flight can be at most, if each takes 80 ms.
+fn possible(concurrency: u32) -> f64 {
+    f64::from(concurrency) / 0.080
+}
+
+/// How a drain went.
+pub(super) struct Drained {
+    pub(super) per_second: f64,
+    pub(super) service_us: Option<f64>,
+    pub(super) postgres_us: Option<f64>,
+    pub(super) peak_memory: Option<u64>,
+}
+
+pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
+    let database = bench.rig.database("drain").await?;
+    let slow_database = bench.rig.database("slow_drain").await?;
+    let plan = bench.plan.clone();
+    let mut runs = Runs::new(ROUND);
+    for run in 1..=plan.runs {
+        for concurrency in plan.concurrency {
+            bench.tell(&format!("drain to a 0 ms sink, {concurrency} in flight, run {run} of {}", plan.runs));
+            let drained = at_once(bench, &database, *concurrency).await?;
+            runs.add(format!("0 ms sink, {concurrency} in flight"), drained.per_second);
+            if let (Some(service), Some(postgres)) = (drained.service_us, drained.postgres_us) {
+                runs.add(format!("0 ms sink, {concurrency} in flight, CPU"), service + postgres);
+            }
+            bench.tell(&format!("drain to an 80 ms sink, {concurrency} in flight, run {run} of {}", plan.runs));
+            let drained = for_a_while(bench, &slow_database, *concurrency).await?;
+            runs.add(format!("80 ms sink, {concurrency} in flight"), drained.per_second);
+            runs.add(format!("possible, {concurrency}"), possible(*concurrency));
+            if let Some(peak) = drained.peak_memory {
+                runs.add(format!("80 ms sink, {concurrency} in flight, peak memory"), peak as f64 / 1e6);
+            }
+        }
+    }
+    Ok(figures(&runs, plan.concurrency))
+}
+
+fn figures(runs: &Runs, concurrency: &[u32]) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for n in concurrency {
+        figures.push(runs.figure(&format!("0 ms sink, {n} in flight"), "/s", None));
+        figures.push(runs.figure(&format!("0 ms sink, {n} in flight, CPU"), "µs of CPU each", None));
+    }
+    for n in concurrency {
+        let share = (*n == 1024).then_some(Goal::AtLeast(0.75));
+        let slow = format!("80 ms sink, {n} in flight");
+        figures.push(runs.ratio(&slow, "/s", &format!("possible, {n}"), "what 80 ms allow", share));
+        let memory = (*n == 1024).then_some(Goal::AtMost(120.0));
+        figures.push(runs.figure(&format!("{slow}, peak memory"), "MB", memory));
+    }
+    figures.into_iter().flatten().collect()
+}
+
+/// Drains a whole backlog to the sink that answers at once: from the first request there to the last commit.
+pub(super) async fn at_once(bench: &mut Bench, database: &Database, concurrency: u32) -> anyhow::Result<Drained> {
+    let number = bench.plan.backlog;
+    let from = bench.numbers(number);
+    database.owe(from, number).await?;
+    let cpu = bench.rig.cpu();
+    let mut confirmd = bench.confirmd(database, "worker", concurrency).await?;
+    super::bench::confirmed(database, &mut confirmd).await?;
+    let ended = super::wire::micros();
+    let each = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e6 / f64::from(number));
+    let service_us = each(os::cpu(confirmd.pid));
+    let postgres_us = each(bench.rig.cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before)));
+    let peak_memory = os::peak_memory(confirmd.pid);
+    confirmd.stop().await?;
+    let (_, at) = arrivals(bench.sink.address, from, from + number).await?;
+    ensure!(at.iter().all(|at| *at != 0), "a feedback was settled that the sink never heard of");
+    let began = at.iter().min().copied().unwrap_or_default();
+    let per_second = f64::from(number) / (ended.saturating_sub(began) as f64 / 1e6);
+    Ok(Drained { per_second, service_us, postgres_us, peak_memory })
+}
+
+/// Drains to the slow sink for a while, and counts what comes there once the lane has found its limit.
+async fn for_a_while(bench: &mut Bench, database: &Database, concurrency: u32) -> anyhow::Result<Drained> {
+    let left = u32::try_from(database.number("select count(*) from feedback").await?)?;
+    let missing = bench.plan.backlog.saturating_sub(left);
+    let from = bench.numbers(missing);
+    database.owe(from, missing).await?;
+    let mut confirmd = bench.confirmd_with(database, "worker", concurrency, &bench.slow_sink).await?;
+    tokio::time::sleep(TO_FIND_THE_LIMIT).await;
+    let before = heard(bench).await?;
+    let began = Instant::now();
+    tokio::time::sleep(bench.plan.slow_drain).await;
+    let after = heard(bench).await?;
+    confirmd.check()?;
+    let per_second = (after - before) as f64 / began.elapsed().as_secs_f64();
+    ensure!(database.owes_something().await?, "the backlog was too small");
+    let peak_memory = os::peak_memory(confirmd.pid);
+    confirmd.terminate().await?;
+    Ok(Drained { per_second, service_us: None, postgres_us: None, peak_memory })
+}
+
+/// A lane doubles what it has in flight with each answer's round: eight rounds of 80 ms to a thousand.
+const TO_FIND_THE_LIMIT: Duration = Duration::from_millis(1500);
+
+async fn heard(bench: &Bench) -> anyhow::Result<u64> {
+    arrivals(bench.slow_sink.address, 0, 0).await.map(|(requests, _)| requests)
+}

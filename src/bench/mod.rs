@@ -1,0 +1,164 @@
+//! `confirmd bench`: how fast it is, what it costs, and beside what; measured on the machine at hand.
+//!
+//! ```text
+//!  callers ──▶ confirmd ──▶ sink        each a process of its own, this binary told to be something else
+//!  (load)     or obvious    (sink)
+//!                 │
+//!              Postgres                 its own, durable, gone afterwards
+//! ```
+//!
+//! Every figure is the median of interleaved runs with the least and the greatest, and every comparison is a ratio within
+//! one run: what the machine does beside moves the figures two or three times, and the ratios little. Processor time
+//! is what the operating system says of service and Postgres.
+//!
+//! # What was tried and lost
+//!
+//! *One transaction of seven statements for every batch*, as all commands still take that find something unusual: 108 µs
+//! of Postgres an event at 256 callers, against 50 for one statement that takes what is usual. *Plans as Postgres sees fit*:
+//! it plans statements over columns anew each time, 1.8 ms a batch. *A statement that names each value in a CTE, counts
+//! with a window and evaluates every check of its tables*: a third more for small batches. *A table of its own for what is
+//! owed*, insert-only, instead of an update of the message: 4 µs less an event, but one more index to keep in memory with a
+//! long history. *A claim for each place that becomes free*: 72 µs a row; lanes own four leases for each place instead, and
+//! claim half of them at once: 15 µs. *Settling whatever has gathered at once*: 32 rows a commit, twice the cost of the 140
+//! that gather in 5 ms. *Two or eight writers instead of four*: as fast at 256 callers with two, slower with eight, and two
+//! lose at 16. *glibc's allocator*: a fifth of the service's time. *A task for each event's request*: a sixth of intake.
+
+mod bench;
+mod drain;
+mod history;
+mod ids;
+mod intake;
+mod load;
+mod obvious;
+mod os;
+mod part;
+mod peers;
+mod plan;
+mod rig;
+mod runs;
+mod service;
+mod sink;
+mod soak;
+mod stats;
+mod stuck;
+mod table;
+mod whole;
+mod wire;
+
+use std::io;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use self::bench::Bench;
+use self::part::Part;
+use self::plan::Plan;
+use self::table::Table;
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    internal: Option<Internal>,
+    /// A first impression within two minutes, from shorter runs and a shorter history
+    #[arg(long)]
+    quick: bool,
+    /// Also measure other job queues over Postgres (needs cargo and confirmd's source; those in Node need npm)
+    #[arg(long)]
+    peers: bool,
+    /// Measure these rounds only
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Round>,
+    /// Instead: 5,000 events a second for so long, and how each minute was
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with_all = ["quick", "peers", "only"])]
+    soak: Option<Duration>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Internal {
+    /// A part of a run
+    #[command(hide = true, subcommand)]
+    Part(Part),
+}
+
+/// What is measured, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Round {
+    Intake,
+    Batch,
+    Drain,
+    Whole,
+    Stuck,
+    History,
+    Peers,
+}
+
+impl Round {
+    async fn run(self, bench: &mut Bench) -> anyhow::Result<Vec<table::Figure>> {
+        match self {
+            Self::Intake => intake::round(bench).await,
+            Self::Batch => intake::batches(bench).await,
+            Self::Drain => drain::round(bench).await,
+            Self::Whole => whole::round(bench).await,
+            Self::Stuck => stuck::round(bench).await,
+            Self::History => history::round(bench).await,
+            Self::Peers => peers::round(bench).await,
+        }
+    }
+}
+
+/// Measures, and prints the table.
+///
+/// # Errors
+/// Where there is no Postgres on this machine, or a part of a run fails; the text says which.
+pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
+    if let Some(Internal::Part(part)) = args.internal {
+        return part.run().await;
+    }
+    let mut rounds = args.only.clone();
+    if rounds.is_empty() {
+        rounds = [Round::Intake, Round::Batch, Round::Drain, Round::Whole, Round::Stuck, Round::History].into();
+    }
+    if args.peers && !rounds.contains(&Round::Peers) {
+        rounds.push(Round::Peers);
+    }
+    let plan = if args.quick { Plan::quick() } else { Plan::whole() };
+    let mut bench = Bench::start(plan).await?;
+    let done = match args.soak {
+        Some(during) => soak::run(&mut bench, during).await,
+        None => measure(&mut bench, &rounds, args.json).await,
+    };
+    bench.end().await?;
+    done
+}
+
+async fn measure(bench: &mut Bench, rounds: &[Round], json: bool) -> anyhow::Result<()> {
+    let postgres = bench.rig.empty_database("postgres").await?.version().await?;
+    let mut figures = Vec::new();
+    for round in rounds {
+        figures.extend(round.run(bench).await?);
+    }
+    let plan = &bench.plan;
+    let table = Table {
+        version: env!("CARGO_PKG_VERSION"),
+        machine: os::machine(),
+        postgres,
+        settings: format!(
+            "{} of each; fsync and synchronous_commit on; history of {} messages and {} dead letters",
+            plan.runs, plan.history, plan.dead_letters
+        ),
+        took_seconds: bench.elapsed().as_secs_f64(),
+        figures,
+        missing: bench.missing.clone(),
+    };
+    bench.tell("");
+    if json {
+        serde_json::to_writer_pretty(io::stdout(), &table)?;
+        println!();
+        return Ok(());
+    }
+    Ok(table.write(&mut io::stdout())?)
+}

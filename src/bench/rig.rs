@@ -1,0 +1,187 @@
+//! The bench's own Postgres, its databases, and what Postgres says of itself.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
+
+use super::{ids, os};
+use crate::postgres::{Afterwards, EmbeddedOptions, EmbeddedPostgres};
+use crate::store;
+
+/// What differs from what `confirmd dev` starts: as much memory as a small database machine gives, room for the log, so
+/// that no checkpoint falls into one run and not into the next, and no archive, so that the history is made quickly.
+const SETTINGS: [&str; 6] = [
+    "shared_buffers=1GB",
+    "max_wal_size=8GB",
+    "checkpoint_timeout=30min",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "maintenance_work_mem=256MB",
+];
+
+/// A Postgres of its own, with everything durable; gone afterwards, however we end.
+pub(super) struct Rig {
+    postgres: EmbeddedPostgres,
+    pid: u32,
+    counts_statements: bool,
+}
+
+impl Rig {
+    pub(super) async fn start(data: &Path, missing: &mut Vec<String>) -> anyhow::Result<Self> {
+        let mut options =
+            EmbeddedOptions { afterwards: Afterwards::Remove, max_connections: 100, ..EmbeddedOptions::lasting(data) };
+        options.settings = SETTINGS.iter().map(|setting| (*setting).to_owned()).collect();
+        let counts_statements = can_count_statements();
+        if counts_statements {
+            options.settings.push("shared_preload_libraries=pg_stat_statements".into());
+            options.settings.push("pg_stat_statements.track=none".into());
+        } else {
+            missing.push("statements: this Postgres comes without pg_stat_statements".into());
+        }
+        let postgres = tokio::task::spawn_blocking(move || EmbeddedPostgres::start(options)).await??;
+        let pid_file = postgres.data_dir().join("cluster/postmaster.pid");
+        let pid = std::fs::read_to_string(&pid_file)?.lines().next().and_then(|line| line.parse().ok());
+        Ok(Self { pid: pid.context("the server does not tell its process id")?, postgres, counts_statements })
+    }
+
+    /// A database with confirmd's schema.
+    pub(super) async fn database(&self, name: &str) -> anyhow::Result<Database> {
+        let database = self.empty_database(name).await?;
+        store::migrate(&database.url.parse()?).await?;
+        Ok(database)
+    }
+
+    /// A database with nothing in it.
+    pub(super) async fn empty_database(&self, name: &str) -> anyhow::Result<Database> {
+        self.postgres.create_database_if_absent(name).await?;
+        let url = self.postgres.url(name);
+        let connect: PgConnectOptions = url.parse()?;
+        let pool = PgPoolOptions::new().max_connections(3).connect_with(connect.disable_statement_logging()).await?;
+        let database = Database { url, pool };
+        if self.counts_statements {
+            database.execute("create extension if not exists pg_stat_statements").await?;
+        }
+        Ok(database)
+    }
+
+    /// Counts statements from now on, from none.
+    pub(super) async fn count_statements(&self, database: &Database) -> anyhow::Result<bool> {
+        if self.counts_statements {
+            database.execute("alter system set pg_stat_statements.track = 'top'").await?;
+            database.execute("select pg_reload_conf()").await?;
+            database.execute("select pg_stat_statements_reset()").await?;
+        }
+        Ok(self.counts_statements)
+    }
+
+    /// Statements that confirmd ran since, in this database; and counts no more.
+    pub(super) async fn statements(&self, database: &Database) -> anyhow::Result<f64> {
+        let ran = "select coalesce(sum(calls), 0)::bigint from pg_stat_statements
+                   where dbid = (select oid from pg_database where datname = current_database()) and query like '-- %::%'";
+        let ran = database.number(ran).await?;
+        database.execute("alter system set pg_stat_statements.track = 'none'").await?;
+        database.execute("select pg_reload_conf()").await?;
+        Ok(ran as f64)
+    }
+
+    /// Processor time of the server and all its sessions so far.
+    pub(super) fn cpu(&self) -> Option<Duration> {
+        os::cpu_with_children(self.pid)
+    }
+
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        tokio::task::spawn_blocking(|| self.postgres.stop()).await?.context("cannot stop Postgres")
+    }
+}
+
+/// Where builds of Postgres keep their libraries, seen from their programs.
+fn can_count_statements() -> bool {
+    let Ok(programs) = EmbeddedPostgres::programs() else { return false };
+    let places = ["../lib", "../lib/postgresql", "../lib64"];
+    let names = ["pg_stat_statements.so", "pg_stat_statements.dylib"];
+    places.iter().any(|place| names.iter().any(|name| programs.join(place).join(name).exists()))
+}
+
+/// One database of the rig.
+#[derive(Clone, Debug)]
+pub(super) struct Database {
+    pub(super) url: String,
+    pub(super) pool: PgPool,
+}
+
+impl Database {
+    pub(super) async fn number(&self, sql: &'static str) -> anyhow::Result<i64> {
+        Ok(sqlx::query_scalar(sql).fetch_one(&self.pool).await?)
+    }
+
+    pub(super) async fn version(&self) -> anyhow::Result<String> {
+        let version: String =
+            sqlx::query_scalar("select current_setting('server_version')").fetch_one(&self.pool).await?;
+        Ok(format!("PostgreSQL {version}"))
+    }
+
+    /// Bytes of write-ahead log that the server has written so far.
+    pub(super) async fn wal(&self) -> anyhow::Result<i64> {
+        self.number("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint").await
+    }
+
+    /// Rows of the hot table that wait for a vacuum.
+    pub(super) async fn dead_tuples(&self) -> anyhow::Result<i64> {
+        self.number("select n_dead_tup from pg_stat_user_tables where relname = 'feedback'").await
+    }
+
+    /// Looks at one row at most, so that looking often costs nothing.
+    pub(super) async fn owes_something(&self) -> anyhow::Result<bool> {
+        Ok(self.number("select count(*) from (select from feedback limit 1) as one").await? != 0)
+    }
+
+    pub(super) async fn execute(&self, sql: impl Into<String>) -> anyhow::Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(sql.into())).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Registers messages, each for an action of its own.
+    pub(super) async fn map(&self, from: u32, number: u32) -> anyhow::Result<()> {
+        let numbers: Vec<u32> = (from..from + number).collect();
+        for some in numbers.chunks(10_000) {
+            sqlx::query(
+                "with told as (select * from unnest($1::text[], $2::text[]) as told (message_sid, action_id)),
+                actions as (
+                    insert into action (namespace, action_id, first_seen_at) select $3, action_id, now() from told
+                )
+                insert into message (message_sid, account_sid, namespace, action_id, sent_at, registered_at)
+                select message_sid, $4, $3, action_id, now(), now() from told",
+            )
+            .bind(some.iter().map(|n| ids::message_sid(*n).to_string()).collect::<Vec<_>>())
+            .bind(some.iter().map(|n| ids::action_id(*n).to_string()).collect::<Vec<_>>())
+            .bind(ids::NAMESPACE)
+            .bind(ids::ACCOUNT_SID)
+            .execute(&self.pool)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Owes Twilio so many messages that nobody has tried yet.
+    pub(super) async fn owe(&self, from: u32, number: u32) -> anyhow::Result<()> {
+        self.map(from, number).await?;
+        let numbers: Vec<u32> = (from..from + number).collect();
+        for some in numbers.chunks(10_000) {
+            sqlx::query(
+                "with owed as (
+                    update message set owed_at = now(), last_event_at = now() where message_sid = any($1)
+                    returning message_sid, account_sid, registered_at
+                )
+                insert into feedback (message_sid, account_sid, known_at, owed_at, due_at)
+                select message_sid, account_sid, registered_at, now(), now() from owed",
+            )
+            .bind(some.iter().map(|n| ids::message_sid(*n).to_string()).collect::<Vec<_>>())
+            .execute(&self.pool)
+            .await?;
+        }
+        self.execute("analyze feedback").await
+    }
+}
