@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::Instant;
 
-use super::bench::Bench;
+use super::burst::Bench;
 use super::os;
 use super::rig::Database;
 use super::runs::Runs;
@@ -75,7 +75,7 @@ pub(super) async fn at_once(bench: &mut Bench, database: &Database, concurrency:
     database.owe(from, number).await?;
     let cpu = bench.rig.cpu();
     let mut confirmd = bench.confirmd(database, "worker", concurrency).await?;
-    super::bench::confirmed(database, &mut confirmd).await?;
+    super::burst::confirmed(database, &mut confirmd).await?;
     let ended = super::wire::micros();
     let each = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e6 / f64::from(number));
     let service_us = each(os::cpu(confirmd.pid));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::bench::Bench;
+use super::burst::Bench;
 use super::rig::Database;
 use super::runs::Runs;
 use super::table::{Figure, Goal};

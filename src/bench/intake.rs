@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::bench::{Bench, Burst, Measured};
+use super::burst::{Bench, Burst, Measured};
 use super::ids;
 use super::part::Serving;
 use super::rig::Database;

@@ -18,12 +18,12 @@
 //! it plans statements over columns anew each time, 1.8 ms a batch. *A statement that names each value in a CTE, counts
 //! with a window and evaluates every check of its tables*: a third more for small batches. *A table of its own for what is
 //! owed*, insert-only, instead of an update of the message: 4 µs less an event, but one more index to keep in memory with a
-//! long history. *A claim for each place that becomes free*: 72 µs a row; lanes own four leases for each place instead, and
-//! claim half of them at once: 15 µs. *Settling whatever has gathered at once*: 32 rows a commit, twice the cost of the 140
+//! long history. *A claim for each place that becomes free*: 72 µs a row; lanes own eight leases for each place instead,
+//! and claim half of them at once: 15 µs. *Settling whatever has gathered at once*: 32 rows a commit, twice the cost of the 140
 //! that gather in 5 ms. *Two or eight writers instead of four*: as fast at 256 callers with two, slower with eight, and two
 //! lose at 16. *glibc's allocator*: a fifth of the service's time. *A task for each event's request*: a sixth of intake.
 
-mod bench;
+mod burst;
 mod drain;
 mod history;
 mod ids;
@@ -50,7 +50,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use self::bench::Bench;
+use self::burst::Bench;
 use self::part::Part;
 use self::plan::Plan;
 use self::table::Table;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
-use super::bench::Bench;
+use super::burst::Bench;
 use super::drain;
 use super::runs::Runs;
 use super::table::{Figure, Goal};

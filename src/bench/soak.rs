@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use super::bench::{Bench, Burst};
+use super::burst::{Bench, Burst};
 use super::os;
 use super::stats::quantile;
 

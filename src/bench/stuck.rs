@@ -4,7 +4,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::time::{Duration, Instant};
 
-use super::bench::{Bench, confirmed};
+use super::burst::{Bench, confirmed};
 use super::rig::Database;
 use super::runs::Runs;
 use super::table::{Figure, Goal};

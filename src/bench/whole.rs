@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, Burst, Measured, ms};
+use super::burst::{Bench, Burst, Measured, ms};
 use super::os;
 use super::part::Serving;
 use super::rig::Database;

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use crate::store::Lease;
 
 /// Leases owned for each request that may be in flight.
-pub(super) const OWNED_FOR_EACH_PLACE: u32 = 4;
+pub(super) const OWNED_FOR_EACH_PLACE: u32 = 8;
 
 /// The leases that wait, and how many runners there are.
 #[derive(Default)]

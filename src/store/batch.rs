@@ -111,6 +111,15 @@ impl Plan {
         planned.is_some_and(|told| told.fingerprint == fingerprint(event))
     }
 
+    /// Whether the batch says something else of this message.
+    fn contradicts(&self, told: &Registration) -> bool {
+        self.messages.get(&told.message_sid).is_some_and(|planned| {
+            planned.namespace != told.namespace
+                || planned.account_sid != told.account_sid
+                || planned.action_id.as_ref().is_some_and(|action_id| *action_id != told.action_id)
+        })
+    }
+
     fn register(&mut self, told: &Registration) {
         self.actions.insert((told.namespace.clone(), told.action_id.clone()));
         let mapping = Mapping {
@@ -186,13 +195,17 @@ pub(super) struct Outcome {
 
 /// Answers everybody who waits, in the order they came: the first of several equal ones is the one that was taken.
 ///
-/// Gives back what was not even tried: an event whose key another one had in this batch, which was not taken.
+/// Gives back what was not even tried: an event whose key another one had in this batch, which was not taken; a mapping
+/// that another one of this batch contradicts, and the store does not.
 pub(super) fn answer(commands: Vec<Command>, outcome: Outcome, plan: &Plan) -> Vec<Command> {
     let Outcome { mut messages, mut events, .. } = outcome;
     let mut untried = Vec::new();
     for command in commands {
         // Who no longer waits has hung up; what it asked for is done all the same.
         match command {
+            Command::Register(told, waiter) if plan.contradicts(&told) && agrees(&told, &messages) => {
+                untried.push(Command::Register(told, waiter));
+            }
             Command::Register(told, waiter) => {
                 let registered = registered(&told, &mut messages);
                 count_registered(registered);
@@ -226,6 +239,11 @@ fn count_accepted(accepted: &Accepted) {
         // Nothing was accepted; the callers' side of it is counted by route and status.
         Accepted::Mismatch | Accepted::Conflict => {}
     }
+}
+
+fn agrees(told: &Registration, messages: &HashMap<MessageSid, StoredMessage>) -> bool {
+    let stored = messages.get(&told.message_sid);
+    stored.is_some_and(|stored| stored.agrees(&told.namespace, &told.account_sid, Some(&told.action_id)))
 }
 
 fn registered(told: &Registration, messages: &mut HashMap<MessageSid, StoredMessage>) -> Registered {

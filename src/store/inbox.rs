@@ -214,11 +214,12 @@ impl Writer {
 
     async fn write_whole(&self, commands: Vec<Command>) {
         let plan = Arc::new(Plan::of(&commands));
+        let planned = plan.clone();
         let written = self
             .reserved(&commands, |sessions, terms| async move {
                 sessions
                     .transaction(|session| {
-                        let (plan, terms) = (plan.clone(), terms.clone());
+                        let (plan, terms) = (planned.clone(), terms.clone());
                         Box::pin(async move { record(session, &plan, &terms).await })
                     })
                     .await

@@ -1,6 +1,6 @@
 //! Ending leases with their verdicts, many at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,13 +79,26 @@ impl Outbox {
     /// # Errors
     /// Where Postgres does not answer. The settlements come back, to be tried again: what Twilio said is not lost.
     pub async fn settle(&self, settlements: &[Settlement]) -> Result<HashMap<MessageSid, Settled>, StoreError> {
-        let (confirmed, others): (Vec<&Settlement>, Vec<&Settlement>) =
-            settlements.iter().partition(|settlement| settlement.verdict == Verdict::Confirmed);
-        let mut settled = self.pay(&confirmed).await?;
+        // Of two successes of one message, one is its confirmation, and the other an attempt on record.
+        let mut paid = HashSet::new();
+        let (confirmed, others): (Vec<&Settlement>, Vec<&Settlement>) = settlements.iter().partition(|settlement| {
+            settlement.verdict == Verdict::Confirmed && paid.insert(&settlement.lease.message_sid)
+        });
+        let mut settled = match self.pay(&confirmed).await {
+            Ok(settled) => settled,
+            // One of them stands in the history already, which should not be; the long way looks before it writes.
+            Err(error) if error.is_about_the_data() => {
+                tracing::error!(%error, "Could not settle a batch the short way; settling it the long way");
+                HashMap::new()
+            }
+            Err(error) => return Err(error),
+        };
         let left: Vec<&Settlement> =
             confirmed.into_iter().filter(|told| !settled.contains_key(&told.lease.message_sid)).chain(others).collect();
         if !left.is_empty() {
-            settled.extend(self.settle_each(&left).await?);
+            for (message_sid, how) in self.settle_each(&left).await? {
+                settled.entry(message_sid).or_insert(how);
+            }
         }
         Ok(settled)
     }
@@ -183,7 +196,6 @@ const PAY: &str = "-- Outbox::settle, what Twilio has taken
         select message_sid, account_sid, attempts, coalesce($8, clock_timestamp()), date_updated, request_id,
                number, status, took_ms
         from paid
-        on conflict do nothing
     )
     select message_sid, held, owed_for from paid";
 

@@ -303,7 +303,7 @@ impl Scene<'_> {
         let again = tried.len().min(limit - first).max(tried.len().min(usize::try_from(wanted.for_retries).unwrap()));
         let first = first.min(limit - again);
         let outbox = &self.store().outbox;
-        let Claimed { leases, poisoned } = told(match probe {
+        let Claimed { leases, poisoned, .. } = told(match probe {
             true => outbox.claim_probe(&self.account).await,
             false => outbox.claim(&self.account, wanted).await,
         })?;
