@@ -1,0 +1,65 @@
+//! What to run: words after `cargo test --test chaos --`.
+
+use crate::harness::run::Form;
+use crate::rows::{ROWS, Row};
+
+/// The seed of every `cargo test`, so that one run is like the other.
+const SEED: u64 = 20_003;
+
+pub(crate) struct Args {
+    pub(crate) form: Form,
+    pub(crate) seed: u64,
+    /// Only these; all that the form has where there are none.
+    rows: Vec<String>,
+    /// Rows at once.
+    pub(crate) jobs: usize,
+    /// Whether to write `deploy/RELIABILITY.md`.
+    pub(crate) record: bool,
+    pub(crate) list: bool,
+}
+
+impl Args {
+    pub(crate) fn read(words: &[String]) -> Result<Self, String> {
+        let mut args = Self { form: Form::Short, seed: SEED, rows: Vec::new(), jobs: 3, record: false, list: false };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--full" => args.form = Form::Full,
+                "--record" => args.record = true,
+                "--list" => args.list = true,
+                "--seed" => args.seed = value()?.parse().map_err(|_| "--seed needs a number")?,
+                "--jobs" => args.jobs = value()?.parse().map_err(|_| "--jobs needs a number")?,
+                "--row" => args.rows.push(value()?.clone()),
+                // What cargo and its like say to every test binary.
+                "--nocapture" | "--quiet" | "-q" | "--include-ignored" => {}
+                "--test-threads" | "--format" => drop(value()?),
+                name if !name.starts_with('-') => args.rows.push(name.to_owned()),
+                other => {
+                    return Err(format!("{other} is unknown: --full, --seed N, --row F08, --jobs N, --record, --list"));
+                }
+            }
+        }
+        Ok(args)
+    }
+
+    pub(crate) fn chosen(&self) -> Vec<&'static Row> {
+        let chosen = |row: &&Row| {
+            if self.rows.is_empty() {
+                self.form == Form::Full || row.short
+            } else {
+                self.rows.iter().any(|id| id == row.id)
+            }
+        };
+        ROWS.iter().filter(chosen).collect()
+    }
+
+    /// The command that does one row again.
+    pub(crate) fn replay(&self, row: &str) -> String {
+        let (release, full) = match self.form {
+            Form::Short => ("", ""),
+            Form::Full => ("--release ", "--full "),
+        };
+        format!("cargo test {release}--test chaos -- {full}--seed {} --row {row}", self.seed)
+    }
+}

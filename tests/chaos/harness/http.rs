@@ -1,0 +1,65 @@
+//! One request on a connection of its own, so that what became of it is certain.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// What became of a request, as far as its caller can know.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Told {
+    /// 2xx, and what it said.
+    Ok(Value),
+    /// Another status: nothing was taken.
+    No(u16),
+    /// Nobody listened: nothing was sent.
+    Refused,
+    /// The connection ended, or the caller's patience did, before the answer was whole.
+    Unknown,
+}
+
+pub(crate) async fn ask(
+    address: SocketAddr,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+    patience: Duration,
+) -> Told {
+    let Ok(Ok(stream)) = timeout(patience, TcpStream::connect(address)).await else { return Told::Refused };
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    match timeout(patience, exchange(stream, &request)).await {
+        Ok(Some(heard)) => read(&heard).unwrap_or(Told::Unknown),
+        _ => Told::Unknown,
+    }
+}
+
+async fn exchange(mut stream: TcpStream, request: &str) -> Option<String> {
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut heard = Vec::new();
+    // What was whole before a reset still counts; `read` tells.
+    let _reset = stream.read_to_end(&mut heard).await;
+    String::from_utf8(heard).ok()
+}
+
+/// `None` where it is not whole.
+fn read(heard: &str) -> Option<Told> {
+    let (head, body) = heard.split_once("\r\n\r\n")?;
+    let status: u16 = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    if length.is_none_or(|length: usize| body.len() < length) {
+        return None;
+    }
+    Some(match status {
+        200..=299 => Told::Ok(serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()))),
+        _ => Told::No(status),
+    })
+}

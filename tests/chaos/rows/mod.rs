@@ -1,0 +1,167 @@
+//! The faults, one row each: what is done, what has to be seen, and who does it.
+
+mod database; // Postgres fails
+mod kills; // processes of ours are killed
+mod points; // killed at a named point
+mod shared; // what many rows say
+mod twilio; // Twilio fails
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::harness::figures::Figures;
+use crate::harness::run::Run;
+
+pub(crate) struct Row {
+    pub(crate) id: &'static str,
+    pub(crate) fault: &'static str,
+    /// What has to be seen, besides the laws.
+    pub(crate) seen: &'static str,
+    /// Whether every `cargo test` has it.
+    pub(crate) short: bool,
+    pub(crate) run: fn(Arc<Run>) -> BoxFuture<'static, Figures>,
+}
+
+/// A row of the table.
+macro_rules! row {
+    ($id:literal, $short:literal, $run:path, $fault:literal, $seen:literal) => {
+        Row { id: $id, fault: $fault, seen: $seen, short: $short, run: |run| Box::pin(async move { $run(&run).await }) }
+    };
+}
+
+pub(crate) const ROWS: &[Row] = &[
+    row!(
+        "F01",
+        true,
+        kills::of_workers,
+        "kill -9 of one of two workers after 5 to 800 ms, again and again, under load",
+        "full form: 200 kills and 20,000 events; what the dead were sending is sent again within 1 s of its lease's end"
+    ),
+    row!(
+        "F02",
+        true,
+        points::all,
+        "kill -9 at 13 named points of taking, claiming, sending, settling, giving back and draining",
+        "each point was met every time (full form: 10 times each)"
+    ),
+    row!(
+        "F03",
+        true,
+        kills::of_intake,
+        "kill -9 of one of two intakes in the middle of requests, again and again; callers try again with the same id",
+        "full form: 200 kills; whatever was acknowledged is there, once, with the same answer"
+    ),
+    row!(
+        "F04",
+        true,
+        database::callers_hang_up,
+        "callers hang up after 0 to 60 ms while Postgres is 10 ms away; then kill -9",
+        "no session stays in a transaction for more than 1 s; Postgres never hears a BEGIN within a transaction (full form: 2,000 who hang up)"
+    ),
+    row!(
+        "F05",
+        true,
+        database::kill,
+        "kill -9 of every process of Postgres, under load",
+        "callers get 2xx or 503, never later than 10 s; taking again within 3 s of Postgres's return, without a restart of ours (full form: 30 kills)"
+    ),
+    row!(
+        "F05-off",
+        true,
+        database::kill_without_synchronous_commit,
+        "the same, with a trigger that turns synchronous_commit off behind confirmd's back: a negative control",
+        "the checker calls it lost (K1)"
+    ),
+    row!(
+        "F06",
+        true,
+        database::restarts,
+        "Postgres restarts, fast and immediate, in turn; then every session is ended five times a second",
+        "callers get 2xx or 503 (full form: 50 restarts and 60 s of ended sessions)"
+    ),
+    row!(
+        "F08",
+        true,
+        database::commits_whose_answer_is_lost,
+        "the wire is cut when COMMIT has been carried out and its answer has not come back",
+        "callers get 2xx or 503, and no event has two answers (full form: 500 cuts)"
+    ),
+    row!(
+        "F09",
+        true,
+        database::black_hole,
+        "Postgres falls silent: nothing is carried, no connection ends",
+        "with server.request_timeout = 2.5 s every request is answered within 3 s; taking again within 5 s of the end of the silence"
+    ),
+    row!(
+        "F21",
+        true,
+        twilio::hangs,
+        "Twilio hangs: accepted, heard, after the status line, in the body",
+        "each is ended by the request's time limit and sent again (full form: 200 each)"
+    ),
+    row!(
+        "F22",
+        true,
+        twilio::resets,
+        "Twilio resets the connection at each of these moments",
+        "one request an attempt: nothing is repeated behind our back (full form: 100 each)"
+    ),
+    row!(
+        "F23",
+        true,
+        twilio::closes_when_idle,
+        "Twilio closes each connection after its answer, without having said so",
+        "nothing but the laws (full form: 1,000)"
+    ),
+    row!(
+        "F25",
+        true,
+        twilio::throttles,
+        "429 with Retry-After as seconds, negative, nonsense, a date of the past, and without one",
+        "nobody comes back before the time that was named; nothing is given up"
+    ),
+    row!(
+        "F27",
+        true,
+        twilio::refusals,
+        "408, 425, 5xx, and 4xx that are final",
+        "what is given up has an answer of Twilio's that explains it"
+    ),
+    row!(
+        "F28",
+        true,
+        twilio::bodies,
+        "16 bodies that are not what they should be: empty, cut, 10 MB, endless, false gzip, HTML, deep, about another message, with two lengths, no HTTP at all",
+        "nothing is falsely confirmed (K4) (full form: 50 each)"
+    ),
+    row!(
+        "F29",
+        true,
+        twilio::trickles,
+        "Twilio answers one byte each 300 ms",
+        "it ends at the time limit of the whole request (full form: 100)"
+    ),
+    row!(
+        "F30",
+        true,
+        twilio::redirects,
+        "redirects 301, 302, 303, 307, 308 to another path",
+        "none is followed (K7); the account's lane waits, and goes on by itself"
+    ),
+    row!(
+        "F31",
+        true,
+        twilio::revoked,
+        "the credentials are refused for a while (full form: 60 s), and accepted again",
+        "at most one probe each 0.5 s (delivery.probe_every); nothing is given up; it goes on without a restart"
+    ),
+    row!(
+        "F35",
+        true,
+        twilio::late,
+        "Twilio takes it, and answers after our time limit",
+        "each further request is explained (K6), and none of these ends as given up (K11)"
+    ),
+];
