@@ -16,17 +16,21 @@ pub(crate) struct Args {
     /// Whether to write `deploy/RELIABILITY.md`.
     pub(crate) record: bool,
     pub(crate) list: bool,
+    /// Whether to play the rows against faults of our own making instead.
+    pub(crate) bugs: bool,
 }
 
 impl Args {
     pub(crate) fn read(words: &[String]) -> Result<Self, String> {
-        let mut args = Self { form: Form::Short, seed: SEED, rows: Vec::new(), jobs: 3, record: false, list: false };
+        let mut args =
+            Self { form: Form::Short, seed: SEED, rows: Vec::new(), jobs: 3, record: false, list: false, bugs: false };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--full" => args.form = Form::Full,
                 "--record" => args.record = true,
+                "--bugs" => args.bugs = true,
                 "--list" => args.list = true,
                 "--seed" => args.seed = value()?.parse().map_err(|_| "--seed needs a number")?,
                 "--jobs" => args.jobs = value()?.parse().map_err(|_| "--jobs needs a number")?,
@@ -36,7 +40,9 @@ impl Args {
                 "--test-threads" | "--format" => drop(value()?),
                 name if !name.starts_with('-') => args.rows.push(name.to_owned()),
                 other => {
-                    return Err(format!("{other} is unknown: --full, --seed N, --row F08, --jobs N, --record, --list"));
+                    return Err(format!(
+                        "{other} is unknown: --full, --seed N, --row F08, --jobs N, --record, --bugs, --list"
+                    ));
                 }
             }
         }

@@ -13,6 +13,7 @@
 //! cargo test --test chaos                                       the short form, as in every `cargo test`
 //! cargo test --release --test chaos -- --full --record          every row; writes deploy/RELIABILITY.md
 //! cargo test --release --test chaos -- --full --row F08 --seed 7    one row, as it was with that seed
+//! cargo test --test chaos -- --bugs                             the rows against faults of our own making
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a row that cannot go on should fail at that line")]
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             rows::ROWS.iter().for_each(|row| println!("{}: test", row.id));
             ExitCode::SUCCESS
         }
+        Ok(args) if args.bugs => runtime.block_on(find_bugs(&args)),
         Ok(args) => runtime.block_on(run(args)),
         Err(wrong) => {
             eprintln!("{wrong}");
@@ -90,7 +92,17 @@ async fn run(args: Args) -> ExitCode {
     if args.record {
         record::write(&args, &outcomes, begun.elapsed()).await;
     }
-    let (passed, failed) = (outcomes.len() - failed.len(), failed.len());
+    tell_result(outcomes.len() - failed.len(), failed.len(), begun)
+}
+
+async fn find_bugs(args: &Args) -> ExitCode {
+    let begun = Instant::now();
+    let (found, missed) = bugs::find(args).await;
+    tell_result(found, missed, begun)
+}
+
+/// The line that cargo's readers count.
+fn tell_result(passed: usize, failed: usize, begun: Instant) -> ExitCode {
     let result = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {result}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in \

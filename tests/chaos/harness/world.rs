@@ -176,7 +176,7 @@ impl World {
     }
 
     /// Heals, tells again whatever is unsettled, lets the queue drain, and compares the ledgers. The end of each row.
-    pub(crate) async fn is_accounted_for(mut self, figures: &mut Figures) {
+    pub(crate) async fn account_for(mut self, figures: &mut Figures) {
         let mut breaches = Breaches::default();
         self.heal().await;
         self.tellers().insist(DRAINING, self.seed).await;

@@ -150,7 +150,7 @@ impl Line {
         self.due(|rule| {
             let connecting = matches!(rule.say, Say::Stop { at: Phase::Accepted, .. });
             let refuses = matches!(rule.say, Say::Answer { status: 400..=499, .. }) && !is_passing(&rule.say);
-            !connecting && !(taken && refuses)
+            !(connecting || taken && refuses)
         })
     }
 

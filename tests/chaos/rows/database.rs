@@ -69,7 +69,7 @@ pub(super) async fn callers_hang_up(run: &Run) -> Figures {
     let begins = world.cluster.log().matches("already a transaction in progress").count();
     figures.none("BEGINs within a transaction", begins);
     only_503(&world, &mut figures);
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
     figures
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn kill(run: &Run) -> Figures {
         Duration::from_secs(3),
     );
     figures.did(format!("{rounds} kills of Postgres"));
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
     figures
 }
 
@@ -119,7 +119,7 @@ pub(super) async fn kill_without_synchronous_commit(run: &Run) -> Figures {
     load.end().await;
     figures.did(format!("{rounds} kills of Postgres"));
     let mut broken = Figures::default();
-    world.is_accounted_for(&mut broken).await;
+    world.account_for(&mut broken).await;
     figures.done.extend(broken.done);
     let lost = broken.shown.iter().find(|shown| shown.what.starts_with("K1 "));
     figures.show(lost.map_or("nothing was lost".to_owned(), |shown| format!("found: {}", shown.what)), lost.is_some());
@@ -159,7 +159,7 @@ pub(super) async fn restarts(run: &Run) -> Figures {
     only_503(&world, &mut figures);
     nobody_waited_longer(&world, &mut figures, DEADLINE);
     figures.did(format!("{rounds} restarts, {ended} sessions ended"));
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
     figures
 }
 
@@ -178,7 +178,7 @@ pub(super) async fn commits_whose_answer_is_lost(run: &Run) -> Figures {
     load.end().await;
     only_503(&world, &mut figures);
     nobody_waited_longer(&world, &mut figures, DEADLINE);
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
     figures
 }
 
@@ -218,6 +218,6 @@ pub(super) async fn black_hole(run: &Run) -> Figures {
     nobody_waited_longer(&world, &mut figures, Duration::from_secs(3));
     figures.no_longer_than("longest from the end of a silence to 20 acknowledgements", longest, Duration::from_secs(5));
     figures.did(format!("{} silences of 10 s", run.form.pick(1, 5)));
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
     figures
 }

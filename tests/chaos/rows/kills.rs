@@ -37,7 +37,7 @@ pub(super) async fn of_workers(run: &Run) -> Figures {
     figures.at_most("further requests for a message", requests.len() - messages.len(), interrupted);
     figures.no_longer_than("longest from the end of a lost lease to the next request", longest, millis(1000));
     figures.did(format!("{rounds} kills, {interrupted} attempts interrupted"));
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
     figures
 }
 
@@ -50,7 +50,57 @@ pub(super) async fn of_intake(run: &Run) -> Figures {
     load.end().await;
     only_503(&world, &mut figures);
     figures.did(format!("{rounds} kills"));
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
+    figures
+}
+
+/// Stopped while its requests are under way, until others have taken its leases over; then it goes on.
+pub(super) async fn zombies(run: &Run) -> Figures {
+    let mut figures = Figures::default();
+    let mut world = World::new(run, "F38", &INTAKES).await;
+    world.outside.play(Rule::always(Say::Takes { status: 201, late: 150 })).await;
+    let load = world.load(6, millis(15));
+    let rounds = run.form.pick(2, 20);
+    let mut under_way = 0;
+    for round in 0..rounds {
+        let zombie = &world.replicas[round % 2];
+        sleep(millis(world.dice.random_range(300..600))).await;
+        zombie.signal("STOP");
+        under_way += world.cluster.number("select count(*) from feedback where lease_token is not null").await;
+        sleep(millis(3000)).await;
+        zombie.signal("CONT");
+    }
+    load.end().await;
+    figures.did(format!("{rounds} times stopped for 3 s, {under_way} leases held meanwhile"));
+    figures.show(format!("{under_way} leases were lost to others or near it"), 0 < under_way);
+    only_503(&world, &mut figures);
+    world.account_for(&mut figures).await;
+    figures
+}
+
+/// Told to stop under load, and started again.
+pub(super) async fn orderly_stops(run: &Run) -> Figures {
+    let mut figures = Figures::default();
+    let mut world = World::new(run, "F48", &INTAKES).await;
+    world.outside.play(Rule::always(Say::Takes { status: 201, late: 100 })).await;
+    let load = world.load(8, millis(10));
+    let rounds = run.form.pick(6, 100);
+    let (mut in_order, mut left) = (0, 0);
+    for round in 0..rounds {
+        let life = world.dice.random_range(50..500);
+        sleep(millis(life)).await;
+        let replica = &mut world.replicas[round % 2];
+        replica.signal("TERM");
+        in_order += usize::from(replica.ends_within(Duration::from_secs(6)).await == Ok(Some(0)));
+        // Its leases end with it, unless it was cut off from Postgres.
+        left += usize::from(replica.log().lines().last().is_none_or(|line| !line.contains("Stopped")));
+        replica.start().await;
+    }
+    load.end().await;
+    figures.show(format!("ended with 0 within 6 s: {in_order} of {rounds}"), in_order == rounds);
+    figures.none("that ended without having stopped everything", left);
+    only_503(&world, &mut figures);
+    world.account_for(&mut figures).await;
     figures
 }
 

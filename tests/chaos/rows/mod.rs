@@ -164,4 +164,18 @@ pub(crate) const ROWS: &[Row] = &[
         "Twilio takes it, and answers after our time limit",
         "each further request is explained (K6), and none of these ends as given up (K11)"
     ),
+    row!(
+        "F38",
+        true,
+        kills::zombies,
+        "a process is stopped (SIGSTOP) with its requests under way until others have taken over, and then goes on",
+        "each further request is explained (K6), no final state goes back (K8, K11) (full form: 20 times)"
+    ),
+    row!(
+        "F48",
+        true,
+        kills::orderly_stops,
+        "SIGTERM under load, and a new start, again and again",
+        "it ends with 0 within its deadline of 5 s and 1 s more, and has ended all it began (full form: 100 times)"
+    ),
 ];

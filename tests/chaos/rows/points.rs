@@ -62,7 +62,7 @@ pub(super) async fn all(run: &Run) -> Figures {
         figures.show(format!("killed {}: {met} of {rounds}", point.name), met == rounds);
     }
     load.end().await;
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
     figures
 }
 

@@ -36,7 +36,7 @@ async fn plays(run: &Run, name: &str, rules: Vec<Rule>, each: usize) -> Figures 
     }
     load.end().await;
     only_503(&world, &mut figures);
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
     figures
 }
 
@@ -137,7 +137,7 @@ pub(super) async fn throttles(run: &Run) -> Figures {
     figures.none("of the eight told to wait 2 s that came earlier", too_early);
     figures.none("given up", usize::try_from(world.cluster.number("select count(*) from dead_letter").await).unwrap());
     only_503(&world, &mut figures);
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
     figures
 }
 
@@ -157,6 +157,6 @@ pub(super) async fn revoked(run: &Run) -> Figures {
     world.outside.credentials(authorization(crate::harness::world::TOKEN)).await;
     load.end().await;
     only_503(&world, &mut figures);
-    world.is_accounted_for(&mut figures).await;
+    world.account_for(&mut figures).await;
     figures
 }
