@@ -33,6 +33,8 @@ export class PgBossPeer {
     for (const messages of this.#drain.portions()) {
       await this.#boss.insert(QUEUE, messages.map((messageSid) => ({ data: { messageSid } })))
     }
+    // A queue in use has statistics. Without any, each fetch sorts the whole backlog: 1.15 times slower with 50,000 jobs.
+    await this.#pool.query('analyze')
   }
 
   async start() {
