@@ -35,7 +35,7 @@ pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     for run in 1..=plan.runs {
         for concurrency in plan.concurrency {
             bench.tell(&format!("drain to a 0 ms sink, {concurrency} in flight, run {run} of {}", plan.runs));
-            let drained = at_once(bench, &database, *concurrency).await?;
+            let drained = at_once(bench, &database, *concurrency, plan.backlog).await?;
             runs.add(format!("0 ms sink, {concurrency} in flight"), drained.per_second);
             if let (Some(service), Some(postgres)) = (drained.service_us, drained.postgres_us) {
                 runs.add(format!("0 ms sink, {concurrency} in flight, CPU"), service + postgres);
@@ -69,8 +69,12 @@ fn figures(runs: &Runs, concurrency: &[u32]) -> Vec<Figure> {
 }
 
 /// Drains a whole backlog to the sink that answers at once: from the first request there to the last commit.
-pub(super) async fn at_once(bench: &mut Bench, database: &Database, concurrency: u32) -> anyhow::Result<Drained> {
-    let number = bench.plan.backlog;
+pub(super) async fn at_once(
+    bench: &mut Bench,
+    database: &Database,
+    concurrency: u32,
+    number: u32,
+) -> anyhow::Result<Drained> {
     let from = bench.numbers(number);
     database.owe(from, number).await?;
     let cpu = bench.rig.cpu();

@@ -60,7 +60,7 @@ use self::table::Table;
 pub struct BenchArgs {
     #[command(subcommand)]
     internal: Option<Internal>,
-    /// A first impression within two minutes, from shorter runs and a shorter history
+    /// A first impression within two minutes: shorter runs, and neither stuck reader nor history unless named by --only
     #[arg(long)]
     quick: bool,
     /// Also measure other job queues over Postgres (needs cargo and confirmd's source; those in Node need npm)
@@ -120,7 +120,10 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     }
     let mut rounds = args.only.clone();
     if rounds.is_empty() {
-        rounds = [Round::Intake, Round::Batch, Round::Drain, Round::Whole, Round::Stuck, Round::History].into();
+        rounds = [Round::Intake, Round::Batch, Round::Drain, Round::Whole].into();
+        if !args.quick {
+            rounds.extend([Round::Stuck, Round::History]);
+        }
     }
     if args.peers && !rounds.contains(&Round::Peers) {
         rounds.push(Round::Peers);

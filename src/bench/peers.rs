@@ -42,7 +42,7 @@ pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
             runs.add(peer.name, per_second);
             fastest = fastest.max(per_second);
         }
-        runs.add("confirmd", drain::at_once(bench, &database, CONCURRENCY).await?.per_second);
+        runs.add("confirmd", drain::at_once(bench, &database, CONCURRENCY, bench.plan.backlog).await?.per_second);
         runs.add("fastest", fastest);
     }
     let mut figures =

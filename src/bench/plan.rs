@@ -14,6 +14,8 @@ pub(super) struct Plan {
     pub(super) connections: &'static [u32],
     /// Feedback that is owed when a drain begins.
     pub(super) backlog: u32,
+    /// The same, where drains are compared with each other: with a history and without, behind a stuck reader.
+    pub(super) small_backlog: u32,
     /// How long a drain to the slow sink is looked at.
     pub(super) slow_drain: Duration,
     /// Requests in flight in the drains.
@@ -27,11 +29,12 @@ impl Plan {
     pub(super) const fn whole() -> Self {
         Self {
             runs: 5,
-            burst: Duration::from_millis(1000),
-            paced: Duration::from_millis(2500),
+            burst: Duration::from_millis(800),
+            paced: Duration::from_millis(2000),
             connections: &[16, 64, 256, 1024],
             backlog: 100_000,
-            slow_drain: Duration::from_millis(4000),
+            small_backlog: 40_000,
+            slow_drain: Duration::from_millis(3000),
             concurrency: &[64, 256, 1024],
             history: 10_000_000,
             dead_letters: 1_000_000,
@@ -44,9 +47,10 @@ impl Plan {
             burst: Duration::from_millis(400),
             paced: Duration::from_millis(1000),
             connections: &[16, 256],
-            backlog: 50_000,
+            backlog: 20_000,
+            small_backlog: 20_000,
             slow_drain: Duration::from_millis(1500),
-            concurrency: &[64, 1024],
+            concurrency: &[64, 256],
             history: 200_000,
             dead_letters: 20_000,
         }

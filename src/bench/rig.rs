@@ -167,18 +167,20 @@ impl Database {
 
     /// Owes Twilio so many messages that nobody has tried yet.
     pub(super) async fn owe(&self, from: u32, number: u32) -> anyhow::Result<()> {
-        self.map(from, number).await?;
         let numbers: Vec<u32> = (from..from + number).collect();
         for some in numbers.chunks(10_000) {
             sqlx::query(
                 "with owed as (
-                    update message set owed_at = now(), last_event_at = now() where message_sid = any($1)
-                    returning message_sid, account_sid, registered_at
+                    insert into message (message_sid, account_sid, namespace, action_id, sent_at, registered_at, owed_at, last_event_at)
+                    select message_sid, $2, $3, message_sid, now(), now(), now(), now() from unnest($1::text[]) as told (message_sid)
+                    returning message_sid, account_sid
                 )
                 insert into feedback (message_sid, account_sid, known_at, owed_at, due_at)
-                select message_sid, account_sid, registered_at, now(), now() from owed",
+                select message_sid, account_sid, now(), now(), now() from owed",
             )
             .bind(some.iter().map(|n| ids::message_sid(*n).to_string()).collect::<Vec<_>>())
+            .bind(ids::ACCOUNT_SID)
+            .bind(ids::NAMESPACE)
             .execute(&self.pool)
             .await?;
         }

@@ -50,7 +50,7 @@ async fn held(database: &Database) -> anyhow::Result<PgConnection> {
 
 /// Drains a backlog, and gives how long Postgres took to claim a row in the first and in the last fifth of it.
 async fn claims(bench: &mut Bench, database: &Database) -> anyhow::Result<(f64, f64)> {
-    let number = bench.plan.backlog;
+    let number = bench.plan.small_backlog;
     let from = bench.numbers(number);
     database.owe(from, number).await?;
     bench.rig.count_statements(database).await?;
