@@ -27,7 +27,10 @@ pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
             database.execute("truncate feedback").await?;
         }
         runs.add("without, drain", drain::at_once(bench, &new, 64, bench.plan.small_backlog).await?.per_second);
-        runs.add("drain, 0 ms sink, 64 in flight", drain::at_once(bench, &old, 64, bench.plan.small_backlog).await?.per_second);
+        runs.add(
+            "drain, 0 ms sink, 64 in flight",
+            drain::at_once(bench, &old, 64, bench.plan.small_backlog).await?.per_second,
+        );
         runs.add("without, whole", whole::at_saturation(bench, &new).await?);
         runs.add("whole path at saturation", whole::at_saturation(bench, &old).await?);
     }

@@ -37,7 +37,6 @@ impl Rig {
         let counts_statements = can_count_statements();
         if counts_statements {
             options.settings.push("shared_preload_libraries=pg_stat_statements".into());
-            options.settings.push("pg_stat_statements.track=none".into());
         } else {
             missing.push("statements: this Postgres comes without pg_stat_statements".into());
         }
@@ -63,6 +62,9 @@ impl Rig {
         let database = Database { url, pool };
         if self.counts_statements {
             database.execute("create extension if not exists pg_stat_statements").await?;
+            // Not on the server's command line, which nothing could overrule later.
+            database.execute("alter system set pg_stat_statements.track = 'none'").await?;
+            database.execute("select pg_reload_conf()").await?;
         }
         Ok(database)
     }

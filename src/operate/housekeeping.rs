@@ -51,8 +51,7 @@ impl Housekeeper {
 
     /// Measures and tidies until told to stop.
     pub async fn run(self, stop: CancellationToken) {
-        // Not at once: whoever is restarted has a backlog to attend to first.
-        let mut next_tidy = Instant::now() + self.options.measure_every;
+        let mut next_tidy = Instant::now();
         while !stop.is_cancelled() {
             let measured = self.measure().await;
             telemetry::db_up(measured.is_ok());

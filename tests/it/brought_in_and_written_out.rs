@@ -262,7 +262,11 @@ async fn whoever_reads_only_the_beginning_of_an_export_is_not_told_of_an_error()
     let ran = crate::harness::process::run(command).await;
     assert_eq!((ran.code, ran.stdout.lines().count(), ran.stderr.as_str()), (Some(0), 1, ""), "{ran:?}");
     eventually("the session of the export has ended", || async {
-        (site.count("pg_stat_activity where application_name = 'confirmd-reads'").await == 0).then_some(())
+        (site
+            .count("pg_stat_activity where application_name = 'confirmd-reads' and datname = current_database()")
+            .await
+            == 0)
+            .then_some(())
     })
     .await;
 }
