@@ -218,6 +218,7 @@ impl Lane {
                     self.receive();
                 }
                 () = self.sender.freed.notified() => {}
+                () = self.sender.door.overflow() => {}
                 () = tokio::time::sleep_until(next_poll), if looking.is_empty() => {
                     next_poll = Instant::now() + jittered(self.options.poll_interval);
                     looking.spawn(self.sender.clone().look(Reach::All));

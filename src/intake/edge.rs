@@ -70,7 +70,7 @@ async fn attended(request: Request, next: Next, deadline: Duration) -> Response 
 
 /// Runs the request in a task of its own, as every route must that works on a connection to Postgres itself: the server
 /// drops our future when the client hangs up, and nothing that has begun there may be cut in the middle. What is handed to
-/// the writers goes on without us, and needs none: a task for each event was a sixth of what intake costs.
+/// the writers goes on without us, and needs none.
 pub(super) async fn detached(mut request: Request, next: Next) -> Response {
     let in_flight = request.extensions_mut().remove::<InFlight>();
     let work = async move {

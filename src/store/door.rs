@@ -3,11 +3,11 @@
 //! Whoever wants to start work takes room first: the lane itself before it claims, and the writers of the inbox before
 //! they write new feedback as leased to this process. So both together never exceed the lane's limit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::Lease;
 use crate::domain::AccountSid;
@@ -20,8 +20,10 @@ pub struct Door {
     /// Of the room, what is kept for claims: retries and what overflowed must not wait on a stream of fresh work.
     for_claims: AtomicI64,
     open: AtomicBool,
-    /// Work was written that there was no room for: it is due, and nobody has it.
+    /// Work was written that was not handed over: it is due, and nobody has it.
     overflowed: AtomicBool,
+    /// Wakes the lane for that.
+    overflow: Notify,
     handed: mpsc::UnboundedSender<Lease>,
 }
 
@@ -36,6 +38,7 @@ impl Door {
             for_claims: AtomicI64::new(share_of_claims(room)),
             open: AtomicBool::new(false),
             overflowed: AtomicBool::new(false),
+            overflow: Notify::new(),
             handed,
         };
         (Arc::new(door), received)
@@ -89,9 +92,19 @@ impl Door {
         self.open.load(SeqCst)
     }
 
+    fn tell_of_overflow(&self) {
+        self.overflowed.store(true, SeqCst);
+        self.overflow.notify_one();
+    }
+
     /// Whether there may be work that nobody has, since this was asked last.
     pub fn has_overflowed(&self) -> bool {
         self.overflowed.load(SeqCst)
+    }
+
+    /// Waits for that.
+    pub async fn overflow(&self) {
+        self.overflow.notified().await;
     }
 
     pub fn forget_overflow(&self) -> bool {
@@ -139,19 +152,26 @@ impl Reservation {
         self.0.iter().map(|(account, _, free)| (account.as_str().to_owned(), room(*free))).unzip()
     }
 
-    /// Hands over what the commit wrote as leased. The room goes with it, and comes back when the lane is done.
-    pub(super) fn hand_over(mut self, leases: Vec<Lease>) {
+    /// Hands over what the commit wrote as leased. The room goes with it, and comes back when the lane is done. `owed`:
+    /// how much the commit made due, by account; a lane that was not handed all of it is told to look for the rest.
+    pub(super) fn hand_over(mut self, leases: Vec<Lease>, owed: &BTreeMap<AccountSid, u64>) {
+        let mut left = owed.clone();
         for lease in leases {
             let place = self.0.iter_mut().find(|(account, _, room)| *account == lease.account_sid && 0 < *room);
             if let Some((_, door, room)) = place {
                 *room -= 1;
+                if let Some(left) = left.get_mut(&lease.account_sid) {
+                    *left = left.saturating_sub(1);
+                }
                 door.hand(lease);
             }
         }
-        // Only after the commit: whoever looks earlier finds nothing.
-        for (_, door, _) in self.0.iter().filter(|(_, _, room)| *room == 0) {
-            door.overflowed.store(true, SeqCst);
-        }
+        let more = |account: &AccountSid| left.get(account).is_some_and(|left| 0 < *left);
+        let overflowed: Vec<Arc<Door>> =
+            self.0.iter().filter(|(account, ..)| more(account)).map(|(_, door, _)| door.clone()).collect();
+        // Only after the commit, and when the room that was not used is back: whoever looks earlier finds nothing.
+        drop(self);
+        overflowed.iter().for_each(|door| door.tell_of_overflow());
     }
 }
 
@@ -204,5 +224,20 @@ mod tests {
         assert_eq!(door.room(), 3);
         drop(reservation);
         assert_eq!(door.room(), 8);
+    }
+
+    #[tokio::test]
+    async fn a_lane_is_told_of_what_was_due_and_not_handed_over() {
+        let account = AccountSid::try_from(format!("AC{:032}", 1)).unwrap();
+        let (door, _lane) = Door::new(8);
+        door.set_open(true);
+        let doors = Doors::new([(account.clone(), door.clone())]);
+        doors.reserve(5).hand_over(Vec::new(), &BTreeMap::new());
+        assert!(!door.has_overflowed(), "nothing became due");
+        doors.reserve(5).hand_over(Vec::new(), &BTreeMap::from([(account, 1)]));
+        assert_eq!(door.room(), 8, "the room is back when the lane is told");
+        door.overflow().await;
+        assert!(door.forget_overflow());
+        assert!(!door.has_overflowed(), "it is told once");
     }
 }

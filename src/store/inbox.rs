@@ -267,7 +267,7 @@ impl Writer {
         telemetry::handed_off(leases.len());
         telemetry::unparked(outcome.unparked);
         outcome.owed.iter().for_each(|(account_sid, messages)| telemetry::owed(account_sid, *messages));
-        reservation.hand_over(leases);
+        reservation.hand_over(leases, &outcome.owed);
         Ok(outcome)
     }
 }

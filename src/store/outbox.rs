@@ -79,8 +79,7 @@ impl Outbox {
     /// was committed behind that place, is for the next [`Outbox::claim`].
     ///
     /// The rows that a backlog leaves behind stay in the index until they are vacuumed, and a claim from its start reads
-    /// all of them again: behind a snapshot that is held open, the last claims of 100,000 took 5 times the first; 1.2
-    /// times from here.
+    /// all of them again: behind a snapshot that is held open, each would take longer than the one before.
     ///
     /// # Errors
     /// As [`Outbox::claim`].
