@@ -231,7 +231,14 @@ impl Lane {
             // First said, then looked at, or the last to make room could miss it.
             self.sender.hungry.store(may_look, SeqCst);
             if may_look && self.sender.has_room_to_claim() {
-                looking.spawn(self.sender.clone().look(Reach::Onward));
+                // A backlog is claimed onward, one claim after the other; what lost its worker must not wait for its end.
+                let reach = if next_poll <= Instant::now() {
+                    next_poll = Instant::now() + jittered(self.options.poll_interval);
+                    Reach::All
+                } else {
+                    Reach::Onward
+                };
+                looking.spawn(self.sender.clone().look(reach));
             }
         }
         // What it claims is ours to give back.
