@@ -71,7 +71,7 @@ fn build(bug: &Bug, folder: &Path) -> PathBuf {
     let patch = root.join("tests/chaos/bugs").join(format!("{}.patch", bug.name));
     ran(Command::new("patch").args(["--silent", "--strip=1", "--input"]).arg(patch).current_dir(&copy));
     let target = root.join("target/bugs");
-    let mut build = Command::new(env!("CARGO"));
+    let mut build = Command::new("cargo");
     build.args(["build", "--quiet", "--locked", "--bin", "confirmd"]).current_dir(&copy);
     ran(build.env("CARGO_TARGET_DIR", &target));
     target.join("debug/confirmd")
