@@ -27,7 +27,7 @@ const BUGS: &[Bug] = &[
     Bug { name: "dead_on_401", row: "F31", found: "given up" },
     Bug { name: "synchronous_commit_off", row: "F05", found: "K1 lost" },
     Bug { name: "no_transaction", row: "F03", found: "K10 law broken" },
-    Bug { name: "attempt_not_written_before_the_request", row: "F01", found: "K5 unrecorded send" },
+    Bug { name: "attempt_not_written_before_the_request", row: "F03", found: "K5 unrecorded send" },
 ];
 
 /// Gives how many bugs were found, and how many not.

@@ -160,7 +160,7 @@ the row that is named for it; what has to be said is in brackets. Row F05-off is
 | a 401 ends a feedback | F31 (given up) |
 | sessions run with synchronous_commit = off | F05 (K1 lost) |
 | intake writes without a transaction | F03 (K10 law broken) |
-| the attempt is not on record before the request | F01 (K5 unrecorded send) |
+| the attempt is not on record before the request | F03 (K5 unrecorded send) |
 
 ## Not covered by this record
 

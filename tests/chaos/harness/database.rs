@@ -58,7 +58,7 @@ impl Database {
         read.dead = dead.into_iter().map(|(sid, reason, attempts)| (sid, (reason, attempts.unsigned_abs()))).collect();
         let attempts: Vec<(String, i32, String, Option<String>, i64)> = sqlx::query_as(
             "select message_sid, number, verdict, class, (extract(epoch from at) * 1000)::bigint
-             from attempt order by message_sid, number",
+             from attempt_on_record order by message_sid, number",
         )
         .fetch_all(&mut *connection)
         .await?;

@@ -68,6 +68,9 @@ const TIMES: &[(&str, &str)] = &[
     ("DELIVERY__MAX_LOST_LEASES", "100"),
 ];
 
+/// `DELIVERY__LEASE`, in milliseconds.
+const LEASE_MS: i64 = 2000;
+
 impl World {
     /// Everything runs, nobody has told anything yet.
     pub(crate) async fn new(run: &Run, name: &str, setting: &Setting) -> Self {
@@ -222,7 +225,9 @@ impl World {
             for lost in attempts.iter().filter(|attempt| attempt.verdict == "interrupted") {
                 count += 1;
                 let next = attempts.iter().find(|attempt| attempt.number == lost.number + 1);
-                longest = longest.max(next.map_or(0, |next| next.at - lost.at));
+                // What is on record of an interrupted one is when its lease ended.
+                let begun = next.map(|next| next.at - if next.verdict == "interrupted" { LEASE_MS } else { 0 });
+                longest = longest.max(begun.map_or(0, |begun| begun - lost.at));
             }
         }
         (count, Duration::from_millis(u64::try_from(longest).unwrap_or_default()))

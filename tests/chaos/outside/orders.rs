@@ -94,17 +94,23 @@ pub(crate) struct Rule {
     pub(crate) say: Say,
     /// How often it is played at most; none: always.
     pub(crate) times: Option<u64>,
+    /// How likely it is played to each request.
+    pub(crate) chance: f64,
     /// Twilio takes the feedback all the same.
     pub(crate) taken: bool,
 }
 
 impl Rule {
     pub(crate) fn always(say: Say) -> Self {
-        Self { say, times: None, taken: false }
+        Self { say, times: None, chance: 1.0, taken: false }
     }
 
     pub(crate) fn times(self, times: u64) -> Self {
         Self { times: Some(times), ..self }
+    }
+
+    pub(crate) fn chance(self, chance: f64) -> Self {
+        Self { chance, ..self }
     }
 
     pub(crate) fn taken(self) -> Self {
@@ -163,6 +169,6 @@ pub(crate) enum Happening {
     Gate { name: String },
     /// Twilio stopped an exchange with this replica.
     Stopped { by: String },
-    /// Twilio heard a request of this replica.
-    Heard { by: String },
+    /// Twilio played a rule to this replica.
+    Played { by: String },
 }

@@ -62,7 +62,9 @@ impl Line {
             *self.outside.taken.lock().expect("no holder panics").entry(sid.clone()).or_default() += 1;
         }
         let number = self.outside.ledger.heard(&self.by, request, authorized, sid.clone(), takes && sid.is_some());
-        happened(Happening::Heard { by: self.by.clone() });
+        if rule.is_some() {
+            happened(Happening::Played { by: self.by.clone() });
+        }
         let (Some(sid), true) = (sid, authorized) else {
             let (status, code) = if authorized { (404, 20404) } else { (401, 20003) };
             let body = format!("{{\"code\": {code}, \"message\": \"no\", \"status\": {status}}}");
@@ -156,7 +158,8 @@ impl Line {
 
     fn due(&self, concerns: impl Fn(&Rule) -> bool) -> Option<Rule> {
         let mut rules = self.outside.rules.lock().expect("no holder panics");
-        let due = rules.iter_mut().find(|rule| rule.times != Some(0) && concerns(rule))?;
+        let due =
+            rules.iter_mut().find(|rule| rule.times != Some(0) && concerns(rule) && self.outside.roll(rule.chance))?;
         due.times = due.times.map(|times| times - 1);
         Some(due.clone())
     }
