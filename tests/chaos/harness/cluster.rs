@@ -152,6 +152,13 @@ impl Cluster {
         let _it_was_gone = fs::remove_file(self.data().join("postmaster.pid"));
     }
 
+    /// From now on until it is killed, only who commits writes the log: the process that writes what the others left is
+    /// stopped. So what an acknowledgement did not wait for is lost for certain by the kill.
+    pub(crate) async fn stop_writing(&self) {
+        let writer = self.number("select pid::bigint from pg_stat_activity where backend_type = 'walwriter'").await;
+        ran(Command::new("kill").args(["-STOP", &writer.to_string()]));
+    }
+
     /// The postmaster first.
     pub(crate) fn processes(&self) -> Vec<String> {
         let Ok(text) = fs::read_to_string(self.data().join("postmaster.pid")) else { return Vec::new() };

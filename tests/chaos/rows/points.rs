@@ -7,7 +7,7 @@ use crate::harness::figures::Figures;
 use crate::harness::run::Run;
 use crate::harness::within;
 use crate::harness::world::{Setting, World};
-use crate::outside::orders::{Happening, How, Phase, Place, Rule, Say, Then, Weather};
+use crate::outside::orders::{Happening, How, Phase, Place, Rule, Say, Then};
 
 /// How long it may take until a process stands at its point.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -79,9 +79,10 @@ async fn kill_at(world: &mut World, point: &Point, victim: usize) -> bool {
     let before = world.outside.times(&what);
     match &point.at {
         At::Before("Outbox::give_back") => {
-            // A claim takes so long that too little of its leases is left to spend them.
+            // Answers that never come fill the places in flight, and others wait behind them. When enough have timed out,
+            // the lane leaves Twilio alone, and what waits goes back.
             world.outside.gate(name, Place::Before("Outbox::give_back".to_owned()), Then::Hold, 1, 1.0).await;
-            world.outside.weather(name, Weather { delay: 170, ..Weather::default() }).await;
+            world.outside.play(Rule::always(Say::Stop { at: Phase::Heard, how: How::Hang })).await;
         }
         At::Before(statement) => {
             world.outside.gate(name, Place::Before((*statement).to_owned()), Then::Hold, 1, 1.0).await;
@@ -109,7 +110,6 @@ async fn kill_at(world: &mut World, point: &Point, victim: usize) -> bool {
     let met = world.outside.happens(&what, before + 1, PATIENCE).await;
     world.replicas[victim].kill().await;
     world.outside.open_gate(name).await;
-    world.outside.weather(&db, Weather::default()).await;
     world.outside.behave().await;
     world.replicas[victim].start().await;
     met
