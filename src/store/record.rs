@@ -53,13 +53,15 @@ pub(super) async fn record(session: &mut PgConnection, plan: &Plan, terms: &Term
         accept_exact(session, &plan.exact, terms, &mut outcome).await?;
     }
     let mut mappings = plan.messages.clone();
+    let mut by_events: BTreeMap<MessageSid, Vec<Mapping>> = BTreeMap::new();
     for (_, told) in plan.exact.iter().filter(|(key, _)| outcome.events.contains_key(*key)) {
         if let Some((message_sid, mapping)) = Mapping::by_event(&told.event) {
+            by_events.entry(message_sid.clone()).or_default().push(mapping.clone());
             Mapping::add(&mut mappings, message_sid, mapping);
         }
     }
     if !mappings.is_empty() {
-        let mapped = register(session, &mappings, terms, &mut outcome).await?;
+        let mapped = register(session, &mappings, &by_events, terms, &mut outcome).await?;
         take_back_contradictions(session, plan, &mut outcome).await?;
         if !mapped.is_empty() {
             owed.extend(resolve_parked(session, &mapped, terms, &mut outcome).await?);
@@ -98,10 +100,12 @@ async fn lock_actions(session: &mut PgConnection, plan: &Plan, terms: &Terms) ->
     Ok(())
 }
 
-/// Adds to the map. What is there is compared, and what it left out is filled in. Gives the actions that gained a message.
+/// Adds to the map. What is there is compared, and what it left out is filled in: by each event for itself, too, because
+/// who spoke first in this batch may be the one who contradicts the map. Gives the actions that gained a message.
 async fn register(
     session: &mut PgConnection,
     mappings: &BTreeMap<MessageSid, Mapping>,
+    by_events: &BTreeMap<MessageSid, Vec<Mapping>>,
     terms: &Terms,
     outcome: &mut Outcome,
 ) -> Result<BTreeMap<MessageSid, (Namespace, ActionId)>, sqlx::Error> {
@@ -122,8 +126,16 @@ async fn register(
     let mut gained: BTreeMap<MessageSid, (Namespace, ActionId)> = BTreeMap::new();
     if !known.is_empty() {
         for (sid, mut stored) in map::lock(session, &known).await? {
-            let mapping = &mappings[&sid];
-            if stored.agrees(&mapping.namespace, &mapping.account_sid, mapping.action_id.as_ref()) {
+            let all = &mappings[&sid];
+            let agrees = |told: &Mapping, stored: &StoredMessage| {
+                stored.agrees(&told.namespace, &told.account_sid, told.action_id.as_ref())
+            };
+            // If the first agrees, it has been filled in with all that agrees with it.
+            let each = if agrees(all, &stored) { None } else { by_events.get(&sid) };
+            for mapping in std::iter::once(all).chain(each.into_iter().flatten()) {
+                if !agrees(mapping, &stored) {
+                    continue;
+                }
                 map::fill(session, &sid, mapping).await?;
                 if let (None, Some(action_id)) = (&stored.action_id, &mapping.action_id) {
                     stored.action_id = Some(action_id.clone());

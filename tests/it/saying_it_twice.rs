@@ -139,6 +139,46 @@ async fn an_event_that_names_its_message_and_its_action_resolves_what_waited_for
     world.is_lawful().await;
 }
 
+/// A message that is known by an event alone, and an event that waits for `login`.
+async fn known_without_its_action() -> World {
+    let setting = Setting { accounts: vec![account(1), account(2)], ..Setting::default() };
+    let world = World::with(setting).await;
+    world.accept(exact("e1", 1)).await.unwrap();
+    world.complete("e2", "login").await;
+    world
+}
+
+fn exact_of(event_id: &str, account_number: u32) -> Event {
+    let (account_sid, action_id) = (account(account_number), Some(action("login")));
+    let target = Target::Message { message_sid: sid(1), account_sid, action_id };
+    Event { target, ..exact(event_id, 1) }
+}
+
+/// On one thread both are handed in before a writer looks: one batch.
+#[tokio::test]
+async fn who_registers_somebody_elses_message_in_the_same_batch_does_not_take_an_events_action_along() {
+    let mut world = known_without_its_action().await;
+    let mut elsewhere = registration("signup", 1, None);
+    elsewhere.account_sid = account(2);
+    let inbox = &world.store.inbox;
+    let (registered, accepted) = tokio::join!(inbox.register(elsewhere), inbox.accept(exact_of("e3", 1)));
+    assert_eq!(registered, Ok(Registered::Conflict));
+    assert!(matches!(accepted, Ok(Accepted::Taken(_))), "{accepted:?}");
+    world.drain().await;
+    assert_eq!(world.event("e2").await, "confirmed", "the event said which action the message belongs to");
+    world.is_lawful().await;
+}
+
+#[tokio::test]
+async fn an_event_that_names_somebody_elses_message_in_the_same_batch_does_not_take_anothers_action_along() {
+    let mut world = known_without_its_action().await;
+    let answers = world.store.inbox.accept_all(vec![exact_of("e3", 2), exact_of("e4", 1)]).await;
+    assert!(matches!(&answers[..], [Ok(Accepted::Conflict), Ok(Accepted::Taken(_))]), "{answers:?}");
+    world.drain().await;
+    assert_eq!(world.event("e2").await, "confirmed");
+    world.is_lawful().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_that_overlap_in_opposite_order_do_not_hinder_each_other() {
     let mut world = World::new().await;
