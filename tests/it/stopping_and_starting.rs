@@ -365,17 +365,20 @@ async fn what_was_acknowledged_survives_every_kill() {
     assert_eq!(site.count("event").await, 400, "nothing was taken twice");
 }
 
-/// Sessions of confirmd that have stayed in a transaction without doing anything for longer than a second.
+/// Sessions of confirmd that are in a transaction, or doing anything else.
+const BUSY_SESSIONS: &str = "pg_stat_activity where datname = current_database()
+    and application_name like 'confirmd-%' and state <> 'idle'";
+
+/// Those that have stayed in a transaction without doing anything for longer than a second.
 const FORGOTTEN_TRANSACTIONS: &str = "pg_stat_activity where datname = current_database()
     and application_name like 'confirmd-%' and state like 'idle in transaction%'
     and clock_timestamp() - state_change > interval '1 second'";
 
 /// Does one of the things that callers do, and hangs up in the middle of it.
 async fn asks_and_leaves(caller: Caller, number: u32, after: Duration) {
-    let replay = json!({"filter": {}, "dry_run": false});
     match number % 5 {
         // Its transaction is on the pool of readers and operators.
-        0..=2 => caller.hang_up(after, "/v1/dead-letters/replay", &replay).await,
+        0..=2 => caller.hang_up(after, &format!("/v1/lanes/{}/resume", account(1)), &json!({})).await,
         3 => {
             let (action, event_id) = (format!("left-{number}"), format!("event-left-{number}"));
             caller.hang_up(after, "/v1/events", &completed(&event_id, &action)).await;
@@ -384,23 +387,46 @@ async fn asks_and_leaves(caller: Caller, number: u32, after: Duration) {
     }
 }
 
-/// Pauses a lane again and again until told to stop, and looks with another session whether what was acknowledged is
-/// committed. Gives how many were.
-async fn pauses_the_lane(caller: Caller, database_url: String, stopping: Arc<AtomicBool>) -> u32 {
-    let mut other = PgConnection::connect(&database_url).await.unwrap();
-    let mut acknowledged = 0;
-    while !stopping.load(Ordering::SeqCst) {
-        let reason = format!("pause {acknowledged}.");
-        let paused = caller.post(&format!("/v1/lanes/{}/pause", account(1)), &json!({"reason": reason})).await;
-        if paused.is_ok_and(|answer| answer.is_taken()) {
-            acknowledged += 1;
-            let stands: String =
-                sqlx::query_scalar("select paused_reason from account_lane").fetch_one(&mut other).await.unwrap();
-            assert!(stands.contains(&reason), "{reason} was acknowledged, and {stands} is what stands");
-        }
+/// An operator who pauses a lane, and looks with another session whether what was acknowledged is committed.
+struct Pauses {
+    caller: Caller,
+    other: PgConnection,
+    acknowledged: u32,
+}
+
+impl Pauses {
+    async fn begin(caller: &Caller, database_url: &str) -> Self {
+        let other = PgConnection::connect(database_url).await.unwrap();
+        Self { caller: caller.clone(), other, acknowledged: 0 }
     }
-    other.close().await.unwrap();
-    acknowledged
+
+    /// Asks until one more is acknowledged. Those who have hung up stand in line for the connections before it, and a
+    /// busy machine gets to the end of the line in its own time: until then, 503 is the right answer.
+    async fn one_more(&mut self) {
+        let (path, reason) = (format!("/v1/lanes/{}/pause", account(1)), format!("pause {}.", self.acknowledged));
+        eventually("a pause is acknowledged", || async {
+            let paused = self.caller.post(&path, &json!({"reason": reason})).await;
+            paused.is_ok_and(|answer| answer.is_taken()).then_some(())
+        })
+        .await;
+        self.acknowledged += 1;
+        // Somebody else may have resumed the lane since, but it is on record.
+        let on_record: i64 = sqlx::query_scalar("select count(*) from operation where strpos(reason, $1) > 0")
+            .bind(&reason)
+            .fetch_one(&mut self.other)
+            .await
+            .unwrap();
+        assert!(0 < on_record, "{reason} was acknowledged, and is not on record");
+    }
+}
+
+/// Five of them at once.
+async fn five_leave(caller: &Caller, dice: &mut StdRng, batch: u32) {
+    let leavers = (0..5).map(|one| {
+        let after = Duration::from_millis(dice.random_range(0..60));
+        asks_and_leaves(caller.clone(), batch * 5 + one, after)
+    });
+    leavers.collect::<JoinSet<_>>().join_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -410,32 +436,38 @@ async fn who_hangs_up_takes_nobody_elses_acknowledgement_along() {
     let far = Far::before(target(&site.database.url), Duration::from_millis(5)).await;
     let url = far.url(&site.database.service_url);
     site.set_variable("DATABASE_URL", &url);
+    // Postgres itself would clear up what is forgotten, and so hide it.
+    site.set("database.idle_in_transaction_timeout", "1m");
     let process = site.serve().await;
     let caller = process.caller.clone();
+    let mut dice = StdRng::seed_from_u64(4);
 
-    // A login service and an operator who stay on the line: the one writes in transactions, the other in statements.
+    // A login service and an operator who stay on the line.
     let events = Load::begin(&caller, 2);
-    let direct = site.database.url.clone();
-    let pauses = tokio::spawn(pauses_the_lane(caller.clone(), direct, events.stopping.clone()));
+    let mut pauses = Pauses::begin(&caller, &site.database.url).await;
     let leaving = async {
-        let mut dice = StdRng::seed_from_u64(4);
-        for batch in 0..100 {
-            let leavers = (0..5).map(|one| {
-                let after = Duration::from_millis(dice.random_range(0..60));
-                asks_and_leaves(caller.clone(), batch * 5 + one, after)
-            });
-            leavers.collect::<JoinSet<_>>().join_all().await;
+        for batch in 0..60 {
+            // What they leave behind is what the next pause and the next login meet.
+            tokio::join!(five_leave(&caller, &mut dice, batch), pauses.one_more());
         }
+        events.goes_on(1).await;
     };
     let forgotten = while_watching(leaving, || site.count(FORGOTTEN_TRANSACTIONS)).await;
     let heard = events.end().await;
-    let paused = pauses.await.unwrap();
+    assert_eq!(forgotten, 0, "sessions that stayed in a transaction");
+
+    // With nobody on the line who would end their transactions with his own, they end by themselves.
+    for batch in 60..80 {
+        five_leave(&caller, &mut dice, batch).await;
+        let idle = || async { (site.count(BUSY_SESSIONS).await == 0).then_some(()) };
+        eventually("whatever was begun is ended", idle).await;
+    }
     process.kill().await;
 
-    assert_eq!(forgotten, 0, "sessions that stayed in a transaction");
     assert!(heard.statuses.iter().all(|status| *status == 503), "{:?}", heard.statuses);
     assert_eq!(heard.cut, []);
-    assert!(!heard.taken.is_empty() && 0 < paused, "{} events, {paused} pauses", heard.taken.len());
+    assert_eq!(pauses.acknowledged, 60);
+    assert!(!heard.taken.is_empty());
     has_all(&site, &heard.taken).await;
     site.is_lawful().await;
 }
