@@ -18,8 +18,8 @@ grant insert on
 
 -- Retention, and what moves from table to table. What replicas agree on about a lane is never deleted.
 grant delete on
-    action, attempt, confirmation, dead_letter, dead_letter_tally, event, expired, feedback, message, operation, parked,
-    resolution
+    action, attempt, confirmation, dead_letter, dead_letter_tally, event, expired, feedback, lane_report, message, operation,
+    parked, resolution
     to confirmd_app;
 
 -- What changes in place. History does not: an event, an attempt, a confirmation stand as they were written.

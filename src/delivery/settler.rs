@@ -108,6 +108,7 @@ fn tell(settlement: &Settlement, settled: &HashMap<MessageSid, Settled>) {
     let (message_sid, number, class) = (&lease.message_sid, lease.attempt, attempt.class.as_str());
     let (status, code, request_id) = (attempt.status, attempt.code, attempt.request_id.as_deref());
     let trace_id = lease.trace.as_ref().map(TraceContext::trace_id);
+    let _followed = telemetry::settling_span(message_sid).entered();
     match (settled.get(message_sid), verdict) {
         (Some(Settled::Stands { owed_for }), Verdict::Confirmed) => {
             telemetry::confirmed(&lease.account_sid, *owed_for);

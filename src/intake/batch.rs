@@ -4,6 +4,7 @@ use std::vec;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
+use tracing::Span;
 use utoipa::ToSchema;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
     auth::Caller,
     document::{self, Document, LARGE, SMALL},
     event_body::EventBody,
-    events::{settled, told},
+    events::{settled, tell},
     fault::Faults,
     field::Field,
     items::Items,
@@ -91,8 +92,9 @@ pub(super) async fn take(
             (event_id, event.map(|event| events.push(event)))
         })
         .collect();
+    let spans: Vec<Span> = events.iter().map(|event| telemetry::event_span(caller.name(), event)).collect();
     let answers = if events.is_empty() { Vec::new() } else { intake.inbox.accept_all(events).await };
-    answers.iter().for_each(|accepted| telemetry::told(caller.name(), told(accepted)));
+    spans.iter().zip(&answers).for_each(|(span, accepted)| tell(&caller, span, accepted));
     let mut answers = answers.into_iter();
     let results = parsed.into_iter().map(|item| answer(item, &mut answers)).collect();
     Ok(Json(BatchAnswer { results }))

@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use tracing::Span;
 use utoipa::ToSchema;
 
 use super::{
@@ -75,8 +76,9 @@ pub(super) async fn take(
 ) -> Result<Response, Problem> {
     let event = parse(document.text(), header, caller.namespace(), &intake.accounts)?;
     let event_id = event.key.event_id.clone();
+    let span = telemetry::event_span(caller.name(), &event);
     let accepted = intake.inbox.accept(event).await;
-    telemetry::told(caller.name(), told(&accepted));
+    tell(&caller, &span, &accepted);
     let (Acceptance { state, message_sids }, replayed) = settled(accepted?)?;
     let taken = Json(EventTaken { event_id, state: state.as_str(), message_sids });
     let mut response = (StatusCode::ACCEPTED, taken).into_response();
@@ -86,8 +88,21 @@ pub(super) async fn take(
     Ok(response)
 }
 
+/// Counts what the caller is answered, and says it to whoever follows the caller or what it spoke of.
+pub(super) fn tell(caller: &Caller, span: &Span, accepted: &Result<Accepted, NotTaken>) {
+    let answer = told(accepted);
+    telemetry::told(caller.name(), answer);
+    let (state, message_sids) = match accepted {
+        Ok(Accepted::Taken(acceptance) | Accepted::Replayed(acceptance)) => {
+            (Some(acceptance.state.as_str()), acceptance.message_sids.as_slice())
+        }
+        _ => (None, &[][..]),
+    };
+    telemetry::event_told(span, answer.as_str(), state, message_sids);
+}
+
 /// What the caller is answered, as metrics have it.
-pub(super) const fn told(accepted: &Result<Accepted, NotTaken>) -> EventAnswer {
+const fn told(accepted: &Result<Accepted, NotTaken>) -> EventAnswer {
     match accepted {
         Ok(Accepted::Taken(_)) => EventAnswer::Taken,
         Ok(Accepted::Replayed(_)) => EventAnswer::Replayed,

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     domain::{AccountSid, ActionId, FeedbackState, MessageSid, Namespace, Registration},
     store::{AttemptView, FeedbackView, MessageView, Registered},
+    telemetry,
 };
 
 /// Maps an action to a message.
@@ -111,7 +112,10 @@ pub(super) async fn register(
 ) -> Result<Response, Problem> {
     let registration = parse(document.text(), caller.namespace(), &intake.accounts)?;
     let Registration { action_id, message_sid, account_sid, .. } = registration.clone();
-    let (status, state) = match intake.inbox.register(registration).await? {
+    let span = telemetry::mapping_span(caller.name(), &action_id, &message_sid);
+    let registered = intake.inbox.register(registration).await;
+    span.in_scope(|| tracing::debug!(?registered, "Answered a mapping"));
+    let (status, state) = match registered? {
         Registered::Created(state) => (StatusCode::CREATED, state),
         Registered::Known(state) => (StatusCode::OK, state),
         Registered::Conflict => return Err(Problem::MessageConflict),

@@ -138,6 +138,7 @@ impl Housekeeper {
             tracing::debug!(forgotten, "Forgot what is older than the retention");
         }
         upkeep.forget_operations().await?;
+        upkeep.forget_replicas().await?;
         upkeep.add_tally_up().await?;
         let drift = upkeep.audit_lately(self.options.audit_within).await?.total();
         telemetry::drift(drift);

@@ -51,7 +51,7 @@ pub use outbox::{Claimed, Outbox, OutboxOptions, Wanted};
 pub use pooler::sessions_are_our_own;
 pub use replay::{BULK, Run, is_confirmed};
 pub use session::{Plans, SessionOptions, connect_options};
-pub use upkeep::{Backlog, Kept, OldestSnapshot, Upkeep, UpkeepOptions};
+pub use upkeep::{Backlog, Kept, OldestSnapshot, REPORTS_KEPT, Upkeep, UpkeepOptions};
 pub use view::*;
 
 use crate::domain::{EventState, FeedbackState, MessageSid};

@@ -46,6 +46,10 @@ pub struct OldestSnapshot {
 /// A replica that has not told for longer is away. They tell every few seconds.
 const REPORTS_WITHIN: Duration = Duration::from_secs(30);
 
+/// What a replica said of its lanes is forgotten when it has been silent for so long. A platform that names each replica
+/// anew would otherwise leave a row for each that ever was.
+pub const REPORTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What one lane owes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backlog {
@@ -173,6 +177,28 @@ impl Upkeep {
             )
             delete from operation using old where operation.operation_id = old.operation_id",
             self.options.dead_letters,
+        )
+        .await
+    }
+
+    /// Forgets what replicas said of their lanes that have been silent for [`REPORTS_KEPT`].
+    ///
+    /// # Errors
+    /// Where Postgres does not answer.
+    pub async fn forget_replicas(&self) -> Result<u64, StoreError> {
+        self.step(
+            "-- Upkeep::forget_replicas
+            with old as materialized (
+                select account_sid, replica
+                from lane_report
+                where reported_at <= coalesce($1, clock_timestamp()) - make_interval(secs => $2)
+                order by account_sid, replica
+                limit $3
+                for update skip locked
+            )
+            delete from lane_report using old
+            where lane_report.account_sid = old.account_sid and lane_report.replica = old.replica",
+            REPORTS_KEPT,
         )
         .await
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use opentelemetry_sdk::trace::SdkTracer;
-use tracing::Subscriber;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry,
     field::MakeExt,
@@ -88,7 +88,8 @@ where
     }
 }
 
-/// The same, and spans of ours to who collects traces, whatever the log's filter leaves out.
+/// The same, and spans of ours to who collects traces, whatever the log's filter leaves out; those at debug are there for
+/// that filter alone.
 fn with_traces<W>(
     style: Style,
     filter: EnvFilter,
@@ -98,7 +99,8 @@ fn with_traces<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let ours = filter_fn(|about| about.is_span() && about.target().starts_with("confirmd"));
+    let ours =
+        filter_fn(|about| about.is_span() && about.target().starts_with("confirmd") && *about.level() <= Level::INFO);
     let traces = tracing_opentelemetry::layer().with_location(false).with_threads(false).with_tracer(tracer);
     let everything = Registry::default().with(traces.with_filter(ours));
     let (filter, handle) = reload::Layer::new(filter);

@@ -2,6 +2,7 @@
 //!
 //! No SID, id, URL or other text of a caller is ever a label: labels are lanes, classes, routes, reasons.
 
+mod followed;
 mod from_zero;
 mod logs;
 mod moments;
@@ -12,6 +13,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+pub use followed::{event_span, event_told, mapping_span, settling_span};
 pub use from_zero::count_from_zero;
 pub use logs::{init_logs, set_log_filter};
 pub use moments::*;

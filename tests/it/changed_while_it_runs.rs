@@ -10,13 +10,18 @@ use crate::harness::traffic::Traffic;
 use crate::harness::world::{TOKEN, account};
 
 /// A token, and its digest as the configuration holds it.
-fn new_token() -> (String, String) {
+pub(crate) fn new_token() -> (String, String) {
     let (token, digest) = token::generate();
     (token.expose_secret().to_owned(), digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Rewrites the configuration, and waits until the process says what became of it.
-async fn reload(site: &Site, process: &Confirmd, says: &str, rewrite: impl FnOnce(String) -> String) -> String {
+pub(crate) async fn reload(
+    site: &Site,
+    process: &Confirmd,
+    says: &str,
+    rewrite: impl FnOnce(String) -> String,
+) -> String {
     let before = process.log().matches(says).count();
     site.rewrite_config(rewrite);
     process.hang_up();

@@ -8,6 +8,7 @@ mod accepted_is_never_lost; // promises 1 and 2
 mod any_story; // the store against a model of it, and what is found is shrunk
 mod as_twilio_shows_it; // the one request that Twilio hears
 mod brought_in_and_written_out; // a backlog taken in, and a whole written out
+mod asked_to_say_more; // the log, of one thing alone
 mod brought_back; // dead letters, by those who said how many, on record
 mod as_it_is_deployed; // the files that others run: Kubernetes, systemd, Prometheus
 mod at_the_database; // roles that may do what they need, and what stands before Postgres

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use confirmd::domain::{LetterReason, Resolve};
 use confirmd::operate::housekeeping::{Housekeeper, HousekeepingOptions};
-use confirmd::store::{Accepted, LetterFilter};
+use confirmd::store::{Accepted, LaneReport, LetterFilter, REPORTS_KEPT};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::harness::world::{DAY, HOUR, MINUTE, Setting, World, account, sid};
@@ -308,4 +308,33 @@ async fn a_lease_of_a_clock_that_was_set_back_is_nobodys() {
     assert_eq!(world.feedback(1).await, "confirmed@2");
     world.drain().await;
     world.is_lawful().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_has_been_silent_for_a_day_is_forgotten_and_one_that_tells_is_not() {
+    let world = World::new().await;
+    let tells = |name: &str| LaneReport {
+        replica: name.to_owned(),
+        in_flight: 0,
+        limit: 8,
+        breaker: "closed".to_owned(),
+        shadow: false,
+        reported_at: Default::default(), // by the database's clock
+    };
+    for name in ["gone", "there"] {
+        world.store.outbox.report(&account(1), &tells(name)).await.unwrap();
+    }
+    world.travel(REPORTS_KEPT - MINUTE);
+    world.store.outbox.report(&account(1), &tells("there")).await.unwrap();
+    assert_eq!(world.store.upkeep.forget_replicas().await.unwrap(), 0, "a day is not over");
+    world.travel(MINUTE);
+    tidy(&world).await;
+    let mut connection = PgConnection::connect(&world.database.url).await.unwrap();
+    let left: Vec<String> =
+        sqlx::query_scalar("select distinct replica from lane_report where replica in ('gone', 'there')")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    connection.close().await.unwrap();
+    assert_eq!(left, ["there"]);
 }

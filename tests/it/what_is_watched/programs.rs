@@ -18,7 +18,7 @@ pub(super) struct Program {
     pub(super) address: SocketAddr,
     http: reqwest::Client,
     process: Confirmd,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Program {
@@ -35,10 +35,11 @@ impl Program {
         let process = Confirmd::begin(command);
         let line = process.logs("Listening on").await;
         let address = line.split_once("address=").unwrap().1.trim().parse().unwrap();
-        Self { address, http: client(), process, _folder: folder }
+        Self { address, http: client(), process, folder }
     }
 
-    /// A Prometheus that scrapes these, and tells an Alertmanager.
+    /// A Prometheus that scrapes these, and tells an Alertmanager. It gets its rules once it has asked each of them for the
+    /// first time: before, all of them would be absent to it, and a second of that is a minute here.
     pub(super) async fn prometheus(scraped: &[SocketAddr], alertmanager: Option<SocketAddr>) -> Option<Self> {
         let path = tool("prometheus")?;
         let targets = |addresses: &[SocketAddr]| {
@@ -47,19 +48,28 @@ impl Program {
         let told = targets(alertmanager.as_slice());
         let config = format!(
             "global: {{scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 250ms}}\n\
-             rule_files: [rules.yml]\n\
+             rule_files: ['rules*.yml']\n\
              alerting: {{alertmanagers: [{{static_configs: [{{targets: [{told}]}}]}}]}}\n\
              scrape_configs: [{{job_name: confirmd, static_configs: [{{targets: [{}]}}]}}]\n",
             targets(scraped)
         );
-        let files = [("prometheus.yml", config), ("rules.yml", hurried(&read("prometheus/rules.yml")))];
+        let files = [("prometheus.yml", config)];
         let arguments = [
             "--config.file=FOLDER/prometheus.yml",
             "--storage.tsdb.path=FOLDER/data",
             "--web.listen-address=127.0.0.1:0",
             "--rules.alert.resend-delay=1s",
         ];
-        Some(Self::start(&path, &files, &arguments).await)
+        let prometheus = Self::start(&path, &files, &arguments).await;
+        prometheus.comes_to_know(&format!("count(up) == {}", scraped.len())).await;
+        std::fs::write(prometheus.folder.path().join("rules.yml"), hurried(&read("prometheus/rules.yml"))).unwrap();
+        prometheus.process.hang_up();
+        let judges = || async {
+            let rules = prometheus.ask("rules").await.ok()?;
+            rules["groups"].as_array().is_some_and(|groups| !groups.is_empty()).then_some(())
+        };
+        eventually("Prometheus has its rules", judges).await;
+        Some(prometheus)
     }
 
     /// An Alertmanager that tells each alert to a web hook, when it fires and when it is resolved.
