@@ -60,6 +60,11 @@ impl Args {
         ROWS.iter().filter(chosen).collect()
     }
 
+    /// Whether this is chosen; without a choice everything is.
+    pub(crate) fn names(&self, what: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|row| row == what)
+    }
+
     /// The command that does one row again.
     pub(crate) fn replay(&self, row: &str) -> String {
         let (release, full) = match self.form {

@@ -14,6 +14,7 @@ mod as_it_is_deployed; // the files that others run: Kubernetes, systemd, Promet
 mod at_the_database; // roles that may do what they need, and what stands before Postgres
 mod changed_while_it_runs; // a new configuration, at a signal
 mod databases; // a database of its own for each test
+mod faults_of_our_own; // each fault that the rows of tests/chaos have to find can still be made
 mod handed_over; // promises 1 and 3, on the direct path
 mod in_shadow; // everything but the request
 mod embedded; // a Postgres of our own

@@ -152,6 +152,37 @@ impl Cluster {
         let _it_was_gone = fs::remove_file(self.data().join("postmaster.pid"));
     }
 
+    /// Another one that follows this one, and without which nothing is committed here from now on.
+    pub(crate) async fn standby(&self, folder: &Path) -> Self {
+        let standby = Self { programs: self.programs.clone(), folder: folder.to_owned(), address: ports::free() };
+        standby.make_folder();
+        let mut copy = self.programs.command("pg_basebackup", &standby.data());
+        let from = format!("host=127.0.0.1 port={} user=chaos password={PASSWORD}", self.address.port());
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", &from, "--pgdata"]);
+        ran(copy.arg(standby.data()));
+        standby.start().await;
+        self.sql("alter system set synchronous_standby_names = '*'").await;
+        self.sql("select pg_reload_conf()").await;
+        let in_step = "select count(*) from pg_stat_replication where sync_state = 'sync'";
+        within(PATIENCE, "the standby is in step", async || self.number(in_step).await == 1).await;
+        standby
+    }
+
+    pub(crate) async fn promote(&self) {
+        ran(self
+            .programs
+            .command("pg_ctl", &self.data())
+            .args(["promote", "--wait", "--silent", "-D"])
+            .arg(self.data()));
+    }
+
+    /// Statements that Postgres may refuse, or end by.
+    pub(crate) async fn try_sql(&self, statements: &str) {
+        if let Ok(mut connection) = self.connect().await {
+            let _refused = sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await;
+        }
+    }
+
     /// From now on until it is killed, only who commits writes the log: the process that writes what the others left is
     /// stopped. So what an acknowledgement did not wait for is lost for certain by the kill.
     pub(crate) async fn stop_writing(&self) {

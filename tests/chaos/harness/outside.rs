@@ -72,6 +72,11 @@ impl Outside {
         self.order(Order::Weather { name: name.to_owned(), weather }).await;
     }
 
+    /// From now on this wire leads there.
+    pub(crate) async fn lead(&self, name: &str, to: SocketAddr) {
+        self.order(Order::Lead { name: name.to_owned(), to }).await;
+    }
+
     pub(crate) async fn cut(&self, name: &str) {
         self.order(Order::Cut { name: name.to_owned() }).await;
     }

@@ -9,6 +9,8 @@ use crate::outside::Entry;
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
     pub(crate) at: u64,
+    /// Which replica asked.
+    pub(crate) by: String,
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) content_type: String,
@@ -19,6 +21,7 @@ pub(crate) struct Heard {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Said {
+    pub(crate) at: u64,
     pub(crate) status: u16,
     pub(crate) agrees: bool,
     pub(crate) whole: bool,
@@ -39,14 +42,14 @@ pub(crate) fn read(folder: &Path) -> Vec<Heard> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     for line in whole.lines() {
         match serde_json::from_str(line).unwrap() {
-            Entry::Heard { number, at, method, path, content_type, body, message_sid, .. } => {
+            Entry::Heard { number, at, by, method, path, content_type, body, message_sid, .. } => {
                 let said = None;
-                let heard = Heard { at, method, path, content_type, body, message_sid, said };
+                let heard = Heard { at, by, method, path, content_type, body, message_sid, said };
                 requests.insert(number, heard);
             }
-            Entry::Said { number, status, agrees, whole, .. } => {
+            Entry::Said { number, at, status, agrees, whole } => {
                 let heard: &mut Heard = requests.get_mut(&number).expect("what is answered was heard");
-                heard.said = Some(Said { status, agrees, whole });
+                heard.said = Some(Said { at, status, agrees, whole });
             }
         }
     }

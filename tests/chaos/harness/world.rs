@@ -130,6 +130,7 @@ impl World {
         }
     }
 
+    /// From when Postgres stays the same one.
     pub(crate) fn begin_sampling(&mut self) {
         let url = self.cluster.url();
         let environment = [("DATABASE_URL".to_owned(), url.clone())].into_iter().collect();

@@ -101,6 +101,7 @@ async fn obey(
             return Ok(Some(address));
         }
         Order::Weather { name, weather } => proxy(&name)?.set_weather(weather),
+        Order::Lead { name, to } => proxy(&name)?.lead(to),
         Order::Cut { name } => proxy(&name)?.cut(),
         Order::Gate { name, gate } => proxy(&name)?.set_gate(Some(gate)),
         Order::OpenGate { name } => proxy(&name)?.set_gate(None),

@@ -20,6 +20,11 @@ pub(crate) enum Order {
         name: String,
         weather: Weather,
     },
+    /// From now on a wire leads there.
+    Lead {
+        name: String,
+        to: SocketAddr,
+    },
     /// Resets every connection of a wire, now.
     Cut {
         name: String,
@@ -98,11 +103,13 @@ pub(crate) struct Rule {
     pub(crate) chance: f64,
     /// Twilio takes the feedback all the same.
     pub(crate) taken: bool,
+    /// Only to this replica; none: to all.
+    pub(crate) only_to: Option<String>,
 }
 
 impl Rule {
     pub(crate) fn always(say: Say) -> Self {
-        Self { say, times: None, chance: 1.0, taken: false }
+        Self { say, times: None, chance: 1.0, taken: false, only_to: None }
     }
 
     pub(crate) fn times(self, times: u64) -> Self {
@@ -115,6 +122,10 @@ impl Rule {
 
     pub(crate) fn taken(self) -> Self {
         Self { taken: true, ..self }
+    }
+
+    pub(crate) fn only_to(self, replica: usize) -> Self {
+        Self { only_to: Some(replica.to_string()), ..self }
     }
 }
 
@@ -165,6 +176,8 @@ pub(crate) enum Line {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Happening {
+    /// A client connected to this wire.
+    Connected { name: String },
     /// A connection met the gate of this wire.
     Gate { name: String },
     /// Twilio stopped an exchange with this replica.

@@ -23,7 +23,7 @@ pub(super) struct Proxy {
 struct Wire {
     name: String,
     kind: Kind,
-    to: SocketAddr,
+    to: Mutex<SocketAddr>,
     weather: watch::Sender<Weather>,
     cuts: watch::Sender<u64>,
     gate: Mutex<Option<Gate>>,
@@ -44,7 +44,7 @@ impl Proxy {
     pub(super) async fn open(name: String, to: SocketAddr, kind: Kind, outside: Arc<Outside>) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let gate = Mutex::default();
+        let (gate, to) = (Mutex::default(), Mutex::new(to));
         let (weather, cuts) = (watch::Sender::default(), watch::Sender::default());
         let wire = Arc::new(Wire { name, kind, to, weather, cuts, gate, outside });
         let accepting = wire.clone();
@@ -60,6 +60,10 @@ impl Proxy {
         self.wire.weather.send_replace(weather);
     }
 
+    pub(super) fn lead(&self, to: SocketAddr) {
+        *self.wire.to.lock().expect("no holder panics") = to;
+    }
+
     pub(super) fn cut(&self) {
         self.wire.cuts.send_modify(|cuts| *cuts += 1);
     }
@@ -71,8 +75,10 @@ impl Proxy {
 
 impl Wire {
     async fn connect(self: Arc<Self>, near: TcpStream) {
+        happened(Happening::Connected { name: self.name.clone() });
         let refuses = self.weather.borrow().refuses;
-        let there = if refuses { None } else { TcpStream::connect(self.to).await.ok() };
+        let to = *self.to.lock().expect("no holder panics");
+        let there = if refuses { None } else { TcpStream::connect(to).await.ok() };
         let Some(there) = there else { return drop(near.set_zero_linger()) };
         let mut cuts = self.cuts.subscribe();
         cuts.mark_unchanged();

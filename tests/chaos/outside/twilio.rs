@@ -158,8 +158,11 @@ impl Line {
 
     fn due(&self, concerns: impl Fn(&Rule) -> bool) -> Option<Rule> {
         let mut rules = self.outside.rules.lock().expect("no holder panics");
-        let due =
-            rules.iter_mut().find(|rule| rule.times != Some(0) && concerns(rule) && self.outside.roll(rule.chance))?;
+        let is_due = |rule: &Rule| {
+            let to_this = rule.only_to.as_ref().is_none_or(|replica| *replica == self.by);
+            to_this && rule.times != Some(0) && concerns(rule) && self.outside.roll(rule.chance)
+        };
+        let due = rules.iter_mut().find(|rule| is_due(rule))?;
         due.times = due.times.map(|times| times - 1);
         Some(due.clone())
     }

@@ -197,7 +197,7 @@ pub(super) async fn commits_whose_answer_is_lost(run: &Run) -> Figures {
 }
 
 /// As for callers who wait no longer than two and a half seconds.
-const IMPATIENT: Setting = Setting {
+pub(super) const IMPATIENT: Setting = Setting {
     roles: BOTH,
     with: &[
         ("DATABASE__ACQUIRE_TIMEOUT", "500ms"),

@@ -54,30 +54,6 @@ pub(super) async fn of_intake(run: &Run) -> Figures {
     figures
 }
 
-/// Stopped while its requests are under way, until others have taken its leases over; then it goes on.
-pub(super) async fn zombies(run: &Run) -> Figures {
-    let mut figures = Figures::default();
-    let mut world = World::new(run, "F38", &INTAKES).await;
-    world.outside.play(Rule::always(Say::Takes { status: 201, late: 150 })).await;
-    let load = world.load(6, millis(15));
-    let rounds = run.form.pick(2, 20);
-    let mut under_way = 0;
-    for round in 0..rounds {
-        let zombie = &world.replicas[round % 2];
-        sleep(millis(world.dice.random_range(300..600))).await;
-        zombie.signal("STOP");
-        under_way += world.cluster.number("select count(*) from feedback where lease_token is not null").await;
-        sleep(millis(3000)).await;
-        zombie.signal("CONT");
-    }
-    load.end().await;
-    figures.did(format!("{rounds} times stopped for 3 s, {under_way} leases held meanwhile"));
-    figures.show(format!("{under_way} leases were lost to others or near it"), 0 < under_way);
-    only_503(&world, &mut figures);
-    world.account_for(&mut figures).await;
-    figures
-}
-
 /// Told to stop under load, and started again.
 pub(super) async fn orderly_stops(run: &Run) -> Figures {
     let mut figures = Figures::default();

@@ -2,8 +2,10 @@
 
 mod database; // Postgres fails
 mod kills; // processes of ours are killed
+mod leases; // who holds a lease, and who only believes that he does
 mod points; // killed at a named point
 mod shared; // what many rows say
+mod trouble; // Postgres is there, and does not serve as it should
 mod twilio; // Twilio fails
 
 use std::sync::Arc;
@@ -81,6 +83,13 @@ pub(crate) const ROWS: &[Row] = &[
         "callers get 2xx or 503 (full form: 50 restarts and 60 s of ended sessions)"
     ),
     row!(
+        "F07",
+        true,
+        trouble::failover,
+        "the primary is killed and its synchronous standby promoted, under load, again and again",
+        "nothing is lost; callers get 2xx or 503; taking again within 5 s of the promotion, without a restart of ours (full form: 10 times)"
+    ),
+    row!(
         "F08",
         true,
         database::commits_whose_answer_is_lost,
@@ -93,6 +102,50 @@ pub(crate) const ROWS: &[Row] = &[
         database::black_hole,
         "Postgres falls silent: nothing is carried, no connection ends",
         "with server.request_timeout = 2.5 s every request is answered within 3 s; taking again within 5 s of the end of the silence"
+    ),
+    row!(
+        "F10",
+        false,
+        trouble::exhausted_pool,
+        "each batch of events takes 300 ms longer, with 4 sessions for intake and 200 callers",
+        "callers get 2xx or 503 in time; /livez stays 200; delivery goes on"
+    ),
+    row!(
+        "F11",
+        true,
+        trouble::locks,
+        "somebody locks one action, and then a whole table",
+        "who speaks of the action is told 503 and the others are served; nobody waits longer than server.request_timeout = 2.5 s and a margin"
+    ),
+    row!(
+        "F12",
+        true,
+        trouble::refused_sessions,
+        "Postgres ends all sessions and refuses new ones: no connections allowed, password changed",
+        "callers get 2xx or 503; nobody storms Postgres with connections; taking again within 5 s"
+    ),
+    row!(
+        "F13",
+        true,
+        trouble::quarrels,
+        "one statement in five that writes is ended as by a deadlock or a serialization failure",
+        "callers get 2xx or 503, in time (full form: 5,000 times)"
+    ),
+    // Not in every run: it needs root.
+    row!(
+        "F14",
+        false,
+        trouble::full_disk,
+        "the disk is full for data and for the log, until Postgres ends itself; then there is room again",
+        "callers get 2xx or 503; nothing that was acknowledged is lost"
+    ),
+    // Not in every run: it needs libfaketime.
+    row!(
+        "F16",
+        false,
+        leases::wrong_clocks,
+        "the machines' clocks are wrong by an hour and by a day, each another way, or run ten times as fast",
+        "nobody notices: what is owed is sent once, and in time"
     ),
     row!(
         "F21",
@@ -158,6 +211,13 @@ pub(crate) const ROWS: &[Row] = &[
         "at most one probe each 0.5 s (delivery.probe_every); nothing is given up; it goes on without a restart"
     ),
     row!(
+        "F33",
+        true,
+        trouble::outage,
+        "Twilio answers 503 to everything for a while, and is well again",
+        "at most a probe each half second and replica while it is away (full form: 60 s); all is confirmed after it, and nothing given up"
+    ),
+    row!(
         "F35",
         true,
         twilio::late,
@@ -165,11 +225,25 @@ pub(crate) const ROWS: &[Row] = &[
         "each further request is explained (K6), and none of these ends as given up (K11)"
     ),
     row!(
+        "F37",
+        true,
+        leases::both_at_once,
+        "an event and its message are told at the same instant, each at another replica",
+        "all are taken, and none waits for the other (full form: 10,000 actions)"
+    ),
+    row!(
         "F38",
         true,
-        kills::zombies,
-        "a process is stopped (SIGSTOP) with its requests under way until others have taken over, and then goes on",
-        "each further request is explained (K6), no final state goes back (K8, K11) (full form: 20 times)"
+        leases::zombies,
+        "a process is stopped (SIGSTOP) with its requests under way until others are sending them, or have, and then goes on",
+        "no message is confirmed to two who ran, each further request is explained (K6), no final state goes back (K8, K11) (full form: 40 times)"
+    ),
+    row!(
+        "F39",
+        true,
+        leases::late_wakers,
+        "a process is stopped while leases wait in it for one of 4 places in flight, and goes on when others hold them",
+        "it sends none of them: no message is confirmed to two who ran (full form: 20 times)"
     ),
     row!(
         "F48",

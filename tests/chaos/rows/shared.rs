@@ -1,9 +1,11 @@
 //! What many rows say.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::harness::comes_true;
 use crate::harness::figures::Figures;
+use crate::harness::witness::Heard;
 use crate::harness::world::World;
 
 /// What callers were told instead of 2xx: 503 at most.
@@ -25,4 +27,35 @@ pub(super) async fn takes(world: &World, more: usize, limit: Duration) -> bool {
 
 pub(super) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+/// A time in which a replica was stopped, in milliseconds since 1970.
+pub(super) struct Stopped {
+    pub(super) replica: usize,
+    pub(super) from: u64,
+    pub(super) to: u64,
+}
+
+/// What was under way to a replica when it was stopped need not have been read.
+const MARGIN: u64 = 200;
+
+/// Messages that Twilio confirmed more than once to replicas that ran: the second had no reason to ask.
+pub(super) fn confirmed_twice(requests: &[Heard], stops: &[Stopped]) -> usize {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for heard in requests.iter().filter(|heard| heard.is_confirmed()) {
+        let at = heard.said.map_or(0, |said| said.at);
+        let was_stopped = stops.iter().any(|stop| {
+            stop.replica.to_string() == heard.by && (stop.from.saturating_sub(MARGIN)..stop.to + MARGIN).contains(&at)
+        });
+        if !was_stopped {
+            *times.entry(heard.message_sid.as_deref().unwrap_or_default()).or_default() += 1;
+        }
+    }
+    times.values().filter(|times| 1 < **times).count()
+}
+
+#[expect(clippy::disallowed_methods, reason = "by the clock of Twilio's ledger")]
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    u64::try_from(since.as_millis()).expect("it is before the year 500000000")
 }
