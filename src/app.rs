@@ -100,6 +100,7 @@ impl App {
         for (listener, router) in listeners {
             let options = ListenerOptions {
                 most_connections: usize::try_from(server.max_connections).unwrap_or(usize::MAX),
+                most_per_peer: usize::try_from(server.max_connections_per_peer).unwrap_or(usize::MAX),
                 head_deadline: server.header_timeout,
                 drain_deadline: for_intake,
                 ..ListenerOptions::default()
@@ -288,5 +289,6 @@ fn intake_options(config: &Config, callers: Callers) -> IntakeOptions {
         callers,
         accounts: config.accounts.iter().map(|account| account.account_sid.clone()).collect(),
         body_deadline: config.server.body_timeout,
+        most_waiting_per_caller: config.intake.max_waiting_per_caller,
     }
 }

@@ -38,6 +38,8 @@ pub(super) async fn serve(options: &ServiceOptions<'_>) -> anyhow::Result<Servin
         .env("CONFIRMD_ACCOUNTS__0__AUTH_TOKEN", "of-the-bench")
         .env("CONFIRMD_SERVER__LISTEN", address.to_string())
         .env("CONFIRMD_SERVER__MAX_CONNECTIONS", "2000")
+        .env("CONFIRMD_SERVER__MAX_CONNECTIONS_PER_PEER", "2000")
+        .env("CONFIRMD_INTAKE__MAX_WAITING_PER_CALLER", "10000")
         .env("CONFIRMD_CALLERS__0__NAME", "bench")
         .env("CONFIRMD_CALLERS__0__SCOPES", "ingest,read,operate")
         .env("CONFIRMD_CALLERS__0__TOKENS_SHA256", digest)

@@ -9,6 +9,8 @@ use super::table::Table;
 pub struct Intake {
     /// Commands that wait for the writers. Past it the answer is 503, at once.
     pub max_waiting: usize,
+    /// Commands of one caller that wait for them. So whoever floods leaves room for the others.
+    pub max_waiting_per_caller: usize,
     /// Writer tasks, each with one transaction at a time.
     pub writers: u32,
     /// Commands in one transaction at most.
@@ -21,6 +23,7 @@ impl Intake {
     pub(super) fn read(table: &Table<'_>) -> Self {
         Self {
             max_waiting: table.number("max_waiting", 1_000..=1_000_000) as usize,
+            max_waiting_per_caller: table.number("max_waiting_per_caller", 1_000..=1_000_000) as usize,
             writers: table.number("writers", 1..=64),
             batch: table.number("batch", 1..=10_000) as usize,
             park_limit: table.duration("park_limit", Duration::from_secs(1)..=Duration::from_hours(24 * 365)),

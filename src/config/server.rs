@@ -17,6 +17,8 @@ pub struct Server {
     pub drain_deadline: Duration,
     /// Connections open at once.
     pub max_connections: u32,
+    /// Connections of one peer open at once.
+    pub max_connections_per_peer: u32,
     /// How long a client may take to send a request's head, and be idle between two.
     pub header_timeout: Duration,
     /// How long a client may take to send a request's body. At most `request_timeout`.
@@ -34,6 +36,7 @@ impl Server {
             drain_delay: table.duration("drain_delay", Duration::ZERO..=Duration::from_mins(5)),
             drain_deadline: table.duration("drain_deadline", Duration::from_secs(1)..=Duration::from_mins(10)),
             max_connections: table.number("max_connections", 1..=100_000),
+            max_connections_per_peer: table.number("max_connections_per_peer", 1..=100_000),
             header_timeout: table.duration("header_timeout", PATIENCE),
             body_timeout: table.duration("body_timeout", PATIENCE),
             request_timeout: table.duration("request_timeout", PATIENCE),

@@ -43,6 +43,7 @@ fn the_least_that_serves_gets_the_documented_defaults() {
     assert_eq!(config.server.drain_deadline, Duration::from_secs(25));
     assert_eq!(config.database.intake_connections, 8);
     assert_eq!(config.intake.max_waiting, 10_000);
+    assert_eq!((config.intake.max_waiting_per_caller, config.server.max_connections_per_peer), (5000, 400));
     assert_eq!(config.delivery.lease, Duration::from_secs(60));
     assert_eq!(config.retention.history, Duration::from_hours(90 * 24));
     assert_eq!(config.log.format, LogFormat::Auto);

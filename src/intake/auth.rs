@@ -11,7 +11,7 @@ use axum::{
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use super::problem::Problem;
+use super::{problem::Problem, share::Share};
 use crate::domain::{CallerName, Namespace, Scope};
 
 /// A calling service, as it is configured.
@@ -26,19 +26,27 @@ pub struct CallerOptions {
 
 /// Whoever sent this request. A handler that asks for it can only be reached with a valid token.
 #[derive(Clone, Debug)]
-pub(super) struct Caller(Arc<CallerOptions>);
+pub(super) struct Caller {
+    options: Arc<CallerOptions>,
+    share: Arc<Share>,
+}
 
 impl Caller {
     pub(super) fn name(&self) -> &CallerName {
-        &self.0.name
+        &self.options.name
     }
 
     pub(super) fn namespace(&self) -> &Namespace {
-        &self.0.namespace
+        &self.options.namespace
     }
 
     pub(super) fn may(&self, scope: Scope) -> bool {
-        self.0.scopes.contains(&scope)
+        self.options.scopes.contains(&scope)
+    }
+
+    /// What this caller has waiting, by whichever of its tokens.
+    pub(super) fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 }
 
@@ -50,14 +58,17 @@ type ByDigest = Arc<[([u8; 32], Caller)]>;
 
 impl From<Vec<CallerOptions>> for Callers {
     fn from(callers: Vec<CallerOptions>) -> Self {
-        Self(Arc::new(RwLock::new(by_digest(callers))))
+        Self(Arc::new(RwLock::new(by_digest(callers, &[]))))
     }
 }
 
-fn by_digest(callers: Vec<CallerOptions>) -> ByDigest {
+/// Who was known before keeps what it has waiting.
+fn by_digest(callers: Vec<CallerOptions>, before: &[([u8; 32], Caller)]) -> ByDigest {
     let by_digest = callers.into_iter().flat_map(|options| {
         let digests = options.token_digests.clone();
-        let caller = Caller(Arc::new(options));
+        let known = before.iter().find(|(_, known)| *known.name() == options.name);
+        let share = known.map(|(_, known)| known.share.clone()).unwrap_or_default();
+        let caller = Caller { options: Arc::new(options), share };
         digests.into_iter().map(move |digest| (digest, caller.clone()))
     });
     by_digest.collect()
@@ -66,7 +77,8 @@ fn by_digest(callers: Vec<CallerOptions>) -> ByDigest {
 impl Callers {
     /// From now on these may call, and nobody else. Requests that have begun go on.
     pub fn set(&self, callers: Vec<CallerOptions>) {
-        *self.0.write().expect("no holder panics") = by_digest(callers);
+        let mut known = self.0.write().expect("no holder panics");
+        *known = by_digest(callers, &known);
     }
 
     /// Compares with every digest, whichever fits: how long it takes says nothing about any of them.
@@ -178,6 +190,22 @@ mod tests {
         assert_eq!(seen.find(b"newest").unwrap().name().as_str(), "billing");
         assert!(seen.find(b"old").is_none());
         assert!(others.find(b"old").is_some(), "others' callers are their own");
+    }
+
+    #[test]
+    fn a_caller_has_one_share_whatever_its_token_and_however_often_it_is_set_anew() {
+        let set = callers();
+        let share = |token: &[u8]| set.find(token).unwrap().share().clone();
+        let old = share(b"old");
+        assert!(Arc::ptr_eq(&old, &share(b"new")));
+        assert!(!Arc::ptr_eq(&old, &share(b"other")));
+        set.set(vec![CallerOptions {
+            name: "login".to_owned().try_into().unwrap(),
+            namespace: "default".to_owned().try_into().unwrap(),
+            scopes: vec![Scope::Ingest],
+            token_digests: vec![Sha256::digest("newest").into()],
+        }]);
+        assert!(Arc::ptr_eq(&old, &share(b"newest")));
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub(super) async fn take(
         })
         .collect();
     let spans: Vec<Span> = events.iter().map(|event| telemetry::event_span(caller.name(), event)).collect();
-    let answers = if events.is_empty() { Vec::new() } else { intake.inbox.accept_all(events).await };
+    let answers = if events.is_empty() { Vec::new() } else { intake.accept_all(&caller, events).await };
     spans.iter().zip(&answers).for_each(|(span, accepted)| tell(&caller, span, accepted));
     let mut answers = answers.into_iter();
     let results = parsed.into_iter().map(|item| answer(item, &mut answers)).collect();

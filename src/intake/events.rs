@@ -77,7 +77,7 @@ pub(super) async fn take(
     let event = parse(document.text(), header, caller.namespace(), &intake.accounts)?;
     let event_id = event.key.event_id.clone();
     let span = telemetry::event_span(caller.name(), &event);
-    let accepted = intake.inbox.accept(event).await;
+    let accepted = intake.accept(&caller, event).await;
     tell(&caller, &span, &accepted);
     let (Acceptance { state, message_sids }, replayed) = settled(accepted?)?;
     let taken = Json(EventTaken { event_id, state: state.as_str(), message_sids });

@@ -1,6 +1,6 @@
 //! Accepts connections and speaks HTTP/1.1 on them, with a bound on everything a peer may take its time for.
 
-use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -21,7 +21,7 @@ use tokio_util::{
 };
 use tower::ServiceExt;
 
-use super::{impatient::Impatient, problem::Problem, request_id::RequestId};
+use super::{impatient::Impatient, peers::Peers, problem::Problem, request_id::RequestId};
 use crate::telemetry;
 
 /// The most bytes of a request's line and headers.
@@ -37,6 +37,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 pub struct ListenerOptions {
     /// Open at once. One more is told 503 and closed at once, for a caller that is refused can try elsewhere.
     pub most_connections: usize,
+    /// Of one peer, and not more; for the others there must be room.
+    pub most_per_peer: usize,
     /// For a request's head to arrive; so also the longest that a connection may idle between requests.
     pub head_deadline: Duration,
     /// For a peer that reads nothing of its answer.
@@ -49,6 +51,7 @@ impl Default for ListenerOptions {
     fn default() -> Self {
         Self {
             most_connections: 4096,
+            most_per_peer: 2048,
             head_deadline: Duration::from_secs(10),
             write_deadline: Duration::from_secs(10),
             drain_deadline: Duration::from_secs(20),
@@ -62,11 +65,17 @@ pub(super) struct InFlight(#[expect(dead_code, reason = "held for being dropped"
 
 /// Serves until told to stop; then finishes what is in flight, and returns when all of it is gone, or at the deadline.
 pub async fn serve(listener: TcpListener, router: Router, options: ListenerOptions, shutdown: CancellationToken) {
-    let seats = Arc::new(Semaphore::new(options.most_connections));
+    let (seats, peers) = (Arc::new(Semaphore::new(options.most_connections)), Peers::default());
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
-    while let Some(stream) = shutdown.run_until_cancelled(accept(&listener)).await {
+    while let Some((stream, peer)) = shutdown.run_until_cancelled(accept(&listener)).await {
         let Ok(seat) = seats.clone().try_acquire_owned() else {
+            telemetry::connection_refused();
+            refuse(&stream);
+            continue;
+        };
+        let Some(place) = peers.seat(peer, options.most_per_peer) else {
+            telemetry::peer_refused();
             refuse(&stream);
             continue;
         };
@@ -79,7 +88,7 @@ pub async fn serve(listener: TcpListener, router: Router, options: ListenerOptio
         let cut = cut.clone();
         connections.spawn(async move {
             cut.run_until_cancelled(connection.converse(stream)).await;
-            drop(seat);
+            drop((seat, place));
         });
     }
     // Whoever connects from now on is refused by the kernel.
@@ -92,10 +101,10 @@ pub async fn serve(listener: TcpListener, router: Router, options: ListenerOptio
 }
 
 /// The next connection; an error ends none but the one that it belongs to.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "Could not accept a connection; trying again after a pause");
@@ -112,7 +121,6 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 /// Says 503 in one packet, if the socket takes it, and closes.
 fn refuse(stream: &TcpStream) {
-    telemetry::connection_refused();
     let body = serde_json::to_string(&Problem::Busy.body(None)).unwrap_or_default();
     let answer = format!(
         "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\n\

@@ -113,7 +113,7 @@ pub(super) async fn register(
     let registration = parse(document.text(), caller.namespace(), &intake.accounts)?;
     let Registration { action_id, message_sid, account_sid, .. } = registration.clone();
     let span = telemetry::mapping_span(caller.name(), &action_id, &message_sid);
-    let registered = intake.inbox.register(registration).await;
+    let registered = intake.register(&caller, registration).await;
     span.in_scope(|| tracing::debug!(?registered, "Answered a mapping"));
     let (status, state) = match registered? {
         Registered::Created(state) => (StatusCode::CREATED, state),

@@ -33,6 +33,7 @@ mod moment;
 mod named;
 mod object;
 mod openapi;
+mod peers;
 mod policy;
 mod probes;
 mod problem;
@@ -41,6 +42,7 @@ mod receipts;
 mod replay;
 mod request_id;
 mod schema;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -49,7 +51,7 @@ use std::time::Duration;
 use axum::{Router, extract::FromRef, routing::get};
 use utoipa_axum::routes;
 
-use self::{accounts::Accounts, document::BodyDeadline, policy::Guarded};
+use self::{accounts::Accounts, auth::Caller, document::BodyDeadline, policy::Guarded, share::Taken};
 pub use self::{
     auth::{CallerOptions, Callers},
     edge::within_edge,
@@ -58,8 +60,8 @@ pub use self::{
     probes::{Readiness, operations_router},
 };
 use crate::{
-    domain::{AccountSid, Scope},
-    store::{Inbox, Ledger, Operator},
+    domain::{AccountSid, Event, Registration, Scope},
+    store::{Accepted, Inbox, Ledger, NotTaken, Operator, Registered},
 };
 
 /// Who may call, about which accounts, and for how long.
@@ -70,6 +72,8 @@ pub struct IntakeOptions {
     pub accounts: Vec<AccountSid>,
     /// How long the body of a request may take to arrive.
     pub body_deadline: Duration,
+    /// Events and mappings of one caller that may wait for the writers.
+    pub most_waiting_per_caller: usize,
 }
 
 /// All that a handler knows.
@@ -80,6 +84,33 @@ struct Intake {
     operator: Operator,
     accounts: Accounts,
     body_deadline: BodyDeadline,
+    most_waiting_per_caller: usize,
+}
+
+impl Intake {
+    /// Room for so many commands of this caller.
+    fn room(&self, caller: &Caller, wanted: usize) -> Result<Taken, NotTaken> {
+        caller.share().take(wanted, self.most_waiting_per_caller)
+    }
+
+    async fn register(&self, caller: &Caller, registration: Registration) -> Result<Registered, NotTaken> {
+        let (room, inbox) = (self.room(caller, 1)?, self.inbox.clone());
+        room.until(async move { inbox.register(registration).await }).await
+    }
+
+    async fn accept(&self, caller: &Caller, event: Event) -> Result<Accepted, NotTaken> {
+        let (room, inbox) = (self.room(caller, 1)?, self.inbox.clone());
+        room.until(async move { inbox.accept(event).await }).await
+    }
+
+    async fn accept_all(&self, caller: &Caller, events: Vec<Event>) -> Vec<Result<Accepted, NotTaken>> {
+        let room = match self.room(caller, events.len()) {
+            Ok(room) => room,
+            Err(because) => return events.iter().map(|_| Err(because)).collect(),
+        };
+        let inbox = self.inbox.clone();
+        room.until(async move { inbox.accept_all(events).await }).await
+    }
 }
 
 impl FromRef<Intake> for BodyDeadline {
@@ -90,9 +121,10 @@ impl FromRef<Intake> for BodyDeadline {
 
 /// The interface for callers: `/v1`, `/openapi.json`, `/docs`. It is whole within its edge: see [`within_edge`].
 pub fn router(inbox: Inbox, ledger: Ledger, operator: Operator, options: IntakeOptions) -> Router {
-    let accounts = Accounts::new(options.accounts);
-    let intake = Intake { inbox, ledger, operator, accounts, body_deadline: BodyDeadline(options.body_deadline) };
-    v1().into_router(options.callers).merge(openapi::routes()).with_state(intake)
+    let IntakeOptions { callers, accounts, body_deadline, most_waiting_per_caller } = options;
+    let (accounts, body_deadline) = (Accounts::new(accounts), BodyDeadline(body_deadline));
+    let intake = Intake { inbox, ledger, operator, accounts, body_deadline, most_waiting_per_caller };
+    v1().into_router(callers).merge(openapi::routes()).with_state(intake)
 }
 
 fn v1() -> Guarded {

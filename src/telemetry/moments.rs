@@ -47,12 +47,17 @@ pub fn connection_refused() {
     counter!(HTTP_CONNECTIONS_REFUSED_TOTAL).increment(1);
 }
 
+/// One connection too many of a peer was closed.
+pub fn peer_refused() {
+    counter!(HTTP_PEER_CONNECTIONS_REFUSED_TOTAL).increment(1);
+}
+
 /// What a caller was answered to an event.
 pub fn told(caller: &CallerName, answer: EventAnswer) {
     counter!(CALLER_EVENTS_TOTAL, "caller" => caller.to_string(), "answer" => answer.as_str()).increment(1);
 }
 
-/// Commands were refused: the queue was full, or Postgres did not take them.
+/// Commands were refused: the queue was full, or its caller's share of it, or Postgres did not take them.
 pub fn not_taken(commands: usize, because: &'static str) {
     counter!(NOT_TAKEN_TOTAL, "because" => because).increment(commands as u64);
 }

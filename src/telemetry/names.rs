@@ -50,11 +50,14 @@ metrics! {
     Histogram HTTP_SERVER_REQUEST_SECONDS = "http_server_request_duration_seconds";
     /// Connections closed at once because too many were open.
     Counter HTTP_CONNECTIONS_REFUSED_TOTAL = "confirmd_http_connections_refused_total";
+    /// Connections closed at once because their peer had too many open.
+    Counter HTTP_PEER_CONNECTIONS_REFUSED_TOTAL = "confirmd_http_peer_connections_refused_total";
 
     /// Events by who told us, and what they were answered {caller, answer: taken, replayed, mismatch, conflict,
     /// not_taken}.
     Counter CALLER_EVENTS_TOTAL = "confirmd_caller_events_total";
-    /// Events and mappings that were refused, to be sent again {because: queue_full, unavailable}.
+    /// Events and mappings that were refused, to be sent again {because: queue_full, caller_share,
+    /// unavailable}.
     Counter NOT_TAKEN_TOTAL = "confirmd_not_taken_total";
 
     /// Events taken for the first time {outcome: pending, parked, confirmed, dead}.

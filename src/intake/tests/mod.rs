@@ -72,7 +72,8 @@ async fn app() -> Router {
 
 async fn app_with(accounts: Vec<&str>) -> Router {
     let accounts = accounts.into_iter().map(|sid| sid.to_owned().try_into().unwrap()).collect();
-    let options = IntakeOptions { callers: callers().into(), accounts, body_deadline: SHORT };
+    let options =
+        IntakeOptions { callers: callers().into(), accounts, body_deadline: SHORT, most_waiting_per_caller: 1000 };
     let Store { inbox, ledger, operator, .. } = shut_store();
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let operations = operations_router(Readiness::new(ledger.clone()), recorder.handle());

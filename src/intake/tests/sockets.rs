@@ -9,7 +9,7 @@ use axum::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Notify,
     task::JoinHandle,
 };
@@ -30,7 +30,13 @@ struct Server {
 }
 
 fn patient() -> ListenerOptions {
-    ListenerOptions { most_connections: 100, head_deadline: LONG, write_deadline: LONG, drain_deadline: LONG }
+    ListenerOptions {
+        most_connections: 100,
+        most_per_peer: 100,
+        head_deadline: LONG,
+        write_deadline: LONG,
+        drain_deadline: LONG,
+    }
 }
 
 async fn serving(router: Router, options: ListenerOptions) -> Server {
@@ -127,6 +133,29 @@ async fn one_connection_too_many_is_refused_at_once() {
     assert!(refusal.contains("retry-after: 1\r\n") && refusal.contains("urn:confirmd:problem:busy"), "{refusal}");
     first.write_all(HELLO.as_bytes()).await.unwrap();
     answered(&mut first, "hello").await;
+}
+
+#[tokio::test]
+async fn one_connection_too_many_of_a_peer_leaves_room_for_the_others() {
+    let server = serving(hello(), ListenerOptions { most_connections: 3, most_per_peer: 2, ..patient() }).await;
+    let from = async |host: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{host}:0").parse().unwrap()).unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        // Who is refused may be told so before having asked.
+        let _asked = stream.write_all(HELLO.as_bytes()).await;
+        stream
+    };
+    let (mut first, mut second) = (from("127.0.0.2").await, from("127.0.0.2").await);
+    answered(&mut first, "hello").await;
+    answered(&mut second, "hello").await;
+    let refusal = heard(&mut from("127.0.0.2").await).await;
+    assert!(refusal.is_empty() || refusal.contains("urn:confirmd:problem:busy"), "{refusal}");
+    answered(&mut from("127.0.0.3").await, "hello").await;
+    // Its seat is free again when one of its connections has ended.
+    drop(first);
+    second.write_all(HELLO.as_bytes()).await.unwrap();
+    answered(&mut second, "hello").await;
 }
 
 #[tokio::test]

@@ -24,6 +24,9 @@ pub(crate) const ROTATED: &str = "all, rotated";
 /// May do everything too, in a namespace of its own.
 pub(crate) const STRANGER: &str = "stranger";
 
+/// What one caller may have waiting.
+pub(crate) const MOST_WAITING_PER_CALLER: usize = 2000;
+
 /// Longest that an answer may take. Reached only when a story fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -75,7 +78,12 @@ impl Service {
     }
 
     pub(crate) async fn over(store: &Store, accounts: &[AccountSid]) -> Self {
-        let options = IntakeOptions { callers: callers().into(), accounts: accounts.to_vec(), body_deadline: PATIENCE };
+        let options = IntakeOptions {
+            callers: callers().into(),
+            accounts: accounts.to_vec(),
+            body_deadline: PATIENCE,
+            most_waiting_per_caller: MOST_WAITING_PER_CALLER,
+        };
         let readiness = Readiness::new(store.ledger.clone());
         let interface = router(store.inbox.clone(), store.ledger.clone(), store.operator.clone(), options);
         let whole = interface.merge(operations_router(readiness.clone(), metrics_recorder()));

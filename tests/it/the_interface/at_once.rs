@@ -11,7 +11,7 @@ use super::{completed, mapping, served, served_with};
 use crate::harness::database::server_url;
 use crate::harness::gate::Gate;
 use crate::harness::outside::eventually;
-use crate::harness::service::{Answer, Service};
+use crate::harness::service::{Answer, MOST_WAITING_PER_CALLER, ROTATED, STRANGER, Service};
 use crate::harness::world::{MINUTE, Setting, World};
 
 /// Two processes over one database.
@@ -123,6 +123,49 @@ async fn what_does_not_fit_the_queue_is_refused_at_once_and_can_be_said_again() 
     assert_eq!(replayed, 2);
     let audit = world.store.upkeep.audit().await.unwrap();
     assert_eq!(audit.accepted, 14, "each exactly once, and nothing of the batch");
+    world.is_lawful().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_floods_is_refused_and_the_others_are_not() {
+    const SHARE: usize = MOST_WAITING_PER_CALLER;
+    let (world, service) = served_with(Setting { max_waiting: 2 * SHARE, ..Setting::default() }).await;
+    let service = Arc::new(service);
+    let mut gate = Gate::before_each_commit(&world.database.url).await;
+    let flood = |name: usize, events: usize| {
+        let event = |n: usize| completed(&format!("flood-{name}-{n}"), &format!("action-{name}-{n}"));
+        json!({"events": (0..events).map(event).collect::<Vec<_>>()})
+    };
+
+    // A share and no more, of which nothing can be committed; and the caller hangs up on it, which changes nothing.
+    let mut posts = JoinSet::new();
+    for half in 0..2 {
+        let (service, events) = (service.clone(), flood(half, SHARE / 2));
+        posts.spawn(async move { service.post("/v1/events/batch", events).await });
+        gate.holds(i64::try_from(half).unwrap() + 1).await;
+    }
+    posts.shutdown().await;
+    let refused = service.post("/v1/events", completed("one-more", "login")).await;
+    assert_eq!((refused.problem(), refused.header("retry-after")), ((503, "busy".to_owned()), "1"));
+    let rotated = service.by(ROTATED).post("/v1/messages", mapping("login", 1)).await;
+    assert_eq!(rotated.problem().0, 503, "another token makes no other caller");
+    let batch = service.post("/v1/events/batch", flood(2, 2)).await.json();
+    assert_eq!((&batch["results"][0]["status"], &batch["results"][1]["status"]), (&json!(503), &json!(503)));
+
+    // There is room for another caller.
+    let (other, event) = (service.clone(), completed("of-the-other", "login"));
+    let other = tokio::spawn(async move { other.by(STRANGER).post("/v1/events", event).await });
+    gate.holds(3).await;
+    gate.open().await;
+    assert_eq!(other.await.unwrap().status, 202);
+    // And for the one who flooded, once that is done.
+    let again = || async {
+        let answer = service.post("/v1/events", completed("one-more", "login")).await;
+        (answer.status == 202).then_some(())
+    };
+    eventually("the share is given back", again).await;
+    let accepted = world.store.upkeep.audit().await.unwrap().accepted;
+    assert_eq!(accepted, u64::try_from(SHARE).unwrap() + 2, "who hangs up is served all the same");
     world.is_lawful().await;
 }
 
