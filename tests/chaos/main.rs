@@ -20,6 +20,7 @@
 
 mod args; // what to run
 mod bugs; // faults of our own making, each of which a row has to find
+mod elsewhere; // what the record says beside its table
 mod harness; // what rows are made of
 mod outside; // Twilio and the wires, in a process of their own
 mod record; // deploy/RELIABILITY.md

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinError;
 
 use crate::args::Args;
+use crate::elsewhere::{NOT_COVERED, PROMISES};
 use crate::harness::checker::LAWS;
 use crate::harness::figures::Figures;
 use crate::harness::run::Form;
@@ -95,29 +96,34 @@ pub(crate) async fn write(args: &Args, outcomes: &[Outcome], took: Duration) {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let form = if args.form == Form::Full { "full" } else { "short" };
     let postgres = said("/bin/sh", &["-c", "$(ls -d /usr/lib/postgresql/*/bin/postgres | tail -n 1) --version"]);
+    let date = said("date", &["-u", "+%Y-%m-%d"]);
+    let machine = format!("{} cores", std::thread::available_parallelism().map_or(0, usize::from));
     let mut text = HEAD.to_owned();
     for (id, name, law) in LAWS {
         text += &format!("| {id} | {law} | {name} |\n");
     }
     text += &format!(
-        "\n## The record\n\n{}, commit {}, {form} form, {profile} build, seed {}, {} cores, {}, {postgres}; {} rows in \
-         {} min. A row passes with every law at 0 breaches, no panic, and no process that ended by itself.\n\n\
-         | row | fault | what has to be seen | what was seen | |\n|---|---|---|---|---|\n",
-        said("date", &["-u", "+%Y-%m-%d"]),
+        "\n## The record\n\n{date}, commit {}, {form} form, {profile} build, seed {}, {machine}, {}, {postgres}; {} rows \
+         in {} min, {} at once. A row passes with every law at 0 breaches, no panic, and no process that ended by \
+         itself. Each command begins with `cargo test --release --test chaos -- --full --seed {}`.\n\n\
+         | row | command | fault | what has to be seen | what was seen | | when, where |\n|---|---|---|---|---|---|---|\n",
         commit(),
         args.seed,
-        std::thread::available_parallelism().map_or(0, usize::from),
         said("uname", &["-srm"]),
         outcomes.len(),
         took.as_secs().div_ceil(60),
+        args.jobs,
+        args.seed,
     );
     let mut outcomes: Vec<&Outcome> = outcomes.iter().collect();
     outcomes.sort_by_key(|outcome| outcome.row.id);
     for outcome in outcomes {
         let (row, result) = (outcome.row, if outcome.passed() { "ok" } else { "**NOT REACHED**" });
         let figures = outcome.figures().replace(['|', '\n'], " ");
-        text += &format!("| {} | {} | {} | {figures} | {result} |\n", row.id, row.fault, row.seen);
+        let (id, fault, seen) = (row.id, row.fault, row.seen);
+        text += &format!("| {id} | `--row {id}` | {fault} | {seen} | {figures} | {result} | {date}, {machine} |\n");
     }
+    text += PROMISES;
     text += NOT_COVERED;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/RELIABILITY.md");
     std::fs::write(path, text).unwrap();
@@ -135,6 +141,8 @@ themselves, and what was not acknowledged is told again with the same id.
     cargo test --release --test chaos -- --full --seed S --row F08    one row again
     cargo test --test chaos -- --bugs                              the rows against faults of our own making
 
+The full form needs root (a small disk in memory for F14) and libfaketime (F16; `apt-get install libfaketime`).
+
 Times are scaled in proportion: a lease of 2 s, requests of at most 400 ms, a first backoff of 50 ms.
 
 ## The laws
@@ -145,32 +153,4 @@ asked about twenty times a second.
 
 | law | | when it is broken |
 |---|---|---|
-";
-
-const NOT_COVERED: &str = "
-## The checker says no
-
-`cargo test --test chaos -- --bugs` puts one fault of our own making at a time on a copy of the sources, builds it and plays
-the row that is named for it; what has to be said is in brackets. Row F05-off is such a control within every run.
-
-| fault of our own making | row that has to find it |
-|---|---|
-| redirects are followed | F30 (K7 rogue send) |
-| a 2xx is believed, whatever its body says | F28 (K4 falsely confirmed) |
-| a 401 ends a feedback | F31 (given up) |
-| sessions run with synchronous_commit = off | F05 (K1 lost) |
-| intake writes without a transaction | F03 (K10 law broken) |
-| the attempt is not on record before the request | F03 (K5 unrecorded send) |
-
-## Not covered by this record
-
-Faults of Postgres: failover to a standby, an exhausted pool, slow queries and locks, refused connections and changed
-passwords, forced deadlocks and serialization failures, a full disk, a changed system clock. Faults of the machine: full
-logs, few file descriptors, little memory or CPU. Faults of Twilio: TLS of seven wrong kinds, DNS, storms of 5xx with their
-rates, the herd after an hour's outage, outages around the give-up age, other numbers of every status and body than the
-rows name. Queues: a million parked events, a pinned snapshot, one caller who floods, retention beside load. Life cycle: two
-versions side by side, a migration that is killed, credentials that change under load. A soak of an hour. Some of these are
-told as stories in `tests/it` (deadlines of Postgres, migrations at once, races of event and message, wrong
-configurations); their figures are not in this table. Four faults of our own making are not played either: mappings in
-a table that events do not queue for, leases by a process's own clock, settling and giving back without a fence.
 ";
