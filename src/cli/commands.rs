@@ -18,7 +18,7 @@ use crate::config::{self, Config, Environment, Role};
 use crate::dev;
 use crate::domain::{AccountSid, Actor, ActorName, Malformed, Namespace, Via};
 use crate::operate::{self, check::Finding};
-use crate::store::{self, BULK, Clock, LetterFilter, Store, is_confirmed};
+use crate::store::{self, BULK, Clock, LetterFilter, SchemaVersions, Store, is_confirmed};
 use crate::telemetry;
 use crate::twilio::sim::{SimulatedAccount, Simulator, SimulatorArgs};
 
@@ -57,7 +57,10 @@ async fn start(config: Config, args: &ServeArgs) -> Result<App, Failure> {
         let applied = store::migrate(&connect).await?;
         tracing::info!(?applied, "The schema is up to date");
     }
-    let pending = store::pending_migrations(&connect).await?;
+    let SchemaVersions { pending, newer } = store::schema_versions(&connect).await?;
+    if !newer.is_empty() {
+        tracing::info!(?newer, "The schema is newer than this binary; migrations only add, and it goes on as before");
+    }
     if !pending.is_empty() {
         return Err(anyhow::anyhow!("the schema lacks migrations {pending:?}; run `confirmd migrate`").into());
     }
@@ -74,8 +77,9 @@ async fn start(config: Config, args: &ServeArgs) -> Result<App, Failure> {
 pub(super) async fn migrate(args: MigrateArgs) -> Result<(), Failure> {
     let connect = connect(&load(&args.config, Role::Operator)?)?;
     if args.check || args.dry_run {
+        let newer = store::schema_versions(&connect).await?.newer;
         let pending = store::pending_statements(&connect).await?;
-        operate::migrations::write(&pending, args.dry_run, &mut io::stdout())?;
+        operate::migrations::write(&pending, &newer, args.dry_run, &mut io::stdout())?;
         return match (pending.len(), args.check) {
             (0, _) | (_, false) => Ok(()),
             (some, true) => Err(Failure::Found(format!("{some} migration(s) are pending; run `confirmd migrate`"))),

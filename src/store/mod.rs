@@ -44,7 +44,10 @@ pub use inbox::{Inbox, InboxOptions};
 pub use lanes::LaneState;
 pub use lease::{Lease, Past, Settled, Settlement, Ticket};
 pub use ledger::Ledger;
-pub use open::{Durability, PendingMigration, Store, StoreOptions, migrate, pending_migrations, pending_statements};
+pub use open::{
+    Durability, PendingMigration, SchemaVersions, Store, StoreOptions, migrate, pending_migrations, pending_statements,
+    schema_versions,
+};
 pub use operation::Operation;
 pub use operator::Operator;
 pub use outbox::{Claimed, Outbox, OutboxOptions, Wanted};

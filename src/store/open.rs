@@ -126,10 +126,11 @@ pub enum Durability {
     Standby,
 }
 
-/// Longest wait of a migration for a lock. Longer, and everybody behind it waits, too.
-const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a migration that met a lock is tried, before somebody is asked to look.
-const MIGRATION_TRIES: u32 = 15;
+/// Longest wait of a migration for a lock. Everybody behind it waits, too, and must not come to the end of
+/// `database.lock_timeout` by that: callers would be answered 503.
+const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often a migration that met a lock is tried, before somebody is asked to look: for half a minute.
+const MIGRATION_TRIES: u32 = 60;
 
 /// Brings the schema up to date. One at a time: others wait for it and find nothing to do. Gives what was applied.
 ///
@@ -192,12 +193,30 @@ fn met_a_lock(error: &MigrateError) -> bool {
 /// How long a Postgres may take to say which migrations it has: one that says nothing must not keep us waiting.
 pub(super) const SCHEMA_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Migrations that this binary knows and the database does not have.
+/// How the schema stands to this binary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SchemaVersions {
+    /// Migrations that this binary knows and the database does not have: it cannot work without them.
+    pub pending: Vec<i64>,
+    /// Migrations that the database has and this binary does not know, because a newer one applied them. They only add, so
+    /// that this one goes on: deploy/UPGRADING.md.
+    pub newer: Vec<i64>,
+}
+
+/// Compares the schema with what this binary knows.
 ///
 /// # Errors
 /// Where Postgres cannot be reached, does not answer in time, or refuses.
+pub async fn schema_versions(connect: &PgConnectOptions) -> Result<SchemaVersions, StoreError> {
+    tokio::time::timeout(SCHEMA_DEADLINE, ask_schema_versions(connect)).await.map_err(|_| StoreError::Deadline)?
+}
+
+/// Migrations that this binary knows and the database does not have.
+///
+/// # Errors
+/// As [`schema_versions`].
 pub async fn pending_migrations(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError> {
-    tokio::time::timeout(SCHEMA_DEADLINE, ask_pending_migrations(connect)).await.map_err(|_| StoreError::Deadline)?
+    Ok(schema_versions(connect).await?.pending)
 }
 
 /// The same, with what each of them would do.
@@ -224,7 +243,7 @@ pub struct PendingMigration {
     pub sql: String,
 }
 
-async fn ask_pending_migrations(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError> {
+async fn ask_schema_versions(connect: &PgConnectOptions) -> Result<SchemaVersions, StoreError> {
     let mut session: PgConnection = connect.connect().await?;
     let known: bool =
         sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut session).await?;
@@ -234,7 +253,9 @@ async fn ask_pending_migrations(connect: &PgConnectOptions) -> Result<Vec<i64>, 
         Vec::new()
     };
     session.close().await?;
-    Ok(migrations().iter().map(|migration| migration.version).filter(|version| !applied.contains(version)).collect())
+    let known: Vec<i64> = migrations().iter().map(|migration| migration.version).collect();
+    let without = |these: &[i64], those: &[i64]| these.iter().filter(|one| !those.contains(one)).copied().collect();
+    Ok(SchemaVersions { pending: without(&known, &applied), newer: without(&applied, &known) })
 }
 
 /// A newer binary may have migrated before: what it added does not stop this one.

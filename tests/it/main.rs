@@ -18,6 +18,7 @@ mod faults_of_our_own; // each fault that the rows of tests/chaos have to find c
 mod handed_over; // promises 1 and 3, on the direct path
 mod in_shadow; // everything but the request
 mod embedded; // a Postgres of our own
+mod migrations_only_add; // what the version before can run on
 mod saying_it_twice; // promise 4
 mod sdk; // Twilio's own SDK cannot tell the simulator from Twilio
 mod simulator; // a Twilio to practise on

@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
+use sqlx::{Connection, PgConnection};
+
+use crate::harness::outside::eventually;
 use crate::harness::process::Site;
 use crate::harness::traffic::Traffic;
-use crate::harness::world::sid;
+use crate::harness::world::{account, sid};
 
 /// What a version of tomorrow may add: columns, a table, an index. Under the same lock limit as `confirmd migrate`.
-const TOMORROW: &str = "
-    set lock_timeout = '2s';
+pub(crate) const TOMORROW: &str = "
+    set lock_timeout = '500ms';
     begin;
     alter table message add column colour text not null default 'blue';
     alter table event add column mood text;
@@ -21,17 +24,32 @@ const TOMORROW: &str = "
     values (99990101000000, 'of tomorrow', true, '\\x00', 1);
     commit;";
 
+/// As `confirmd migrate`: where a lock is not had in time, it lets those behind it pass, and tries again.
+async fn migrate(site: &Site) {
+    let migrated = || async {
+        let mut connection = PgConnection::connect(&site.database.url).await.unwrap();
+        match sqlx::raw_sql(TOMORROW).execute(&mut connection).await {
+            Ok(_) => Some(()),
+            Err(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some("55P03") => None,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    eventually("the schema is migrated", migrated).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_are_exchanged_across_a_migration_under_load_and_no_caller_notices() {
     let site = Site::new().await;
     let (mut one, mut other) = (site.serve().await, site.serve().await);
     let traffic = Traffic::begin(vec![one.caller.clone(), other.caller.clone()], 6);
     traffic.goes_on(100).await;
-    site.sql(TOMORROW).await;
+    migrate(&site).await;
     // Both are of yesterday, on the schema of tomorrow.
     traffic.goes_on(100).await;
 
     let renewed = site.serve().await;
+    let told = renewed.logs("The schema is newer than this binary").await;
+    assert!(told.contains("99990101000000"), "{told}");
     one.terminate();
     // Callers go on to be sent to the one that leaves, too: nothing here looks at /readyz.
     traffic.turn_to(vec![one.caller.clone(), other.caller.clone(), renewed.caller.clone()]);
@@ -79,4 +97,47 @@ async fn migrate_says_what_is_pending_and_what_it_would_do_and_does_nothing() {
     assert_eq!((check.code, check.stdout.as_str()), (Some(0), "the schema is up to date\n"));
     assert_eq!(site.run(&["migrate", "--dry-run"]).await.stdout, "-- the schema is up to date\n");
     assert_eq!(site.run(&["migrate", "--dry-run", "--check"]).await.code, Some(64));
+}
+
+#[tokio::test]
+async fn a_schema_of_tomorrow_is_told_and_the_binary_of_yesterday_does_all_of_its_work_on_it() {
+    let mut site = Site::new().await;
+    site.sql(TOMORROW).await;
+    let newer = "newer: 99990101000000 is not known to this binary, and does not stop it\n";
+    let check = site.run(&["migrate", "--check"]).await;
+    assert_eq!((check.code, check.stdout), (Some(0), format!("{newer}the schema is up to date\n")));
+    let dry = site.run(&["migrate", "--dry-run"]).await;
+    assert_eq!((dry.code, dry.stdout), (Some(0), format!("-- {newer}-- the schema is up to date\n")));
+    let (owner, service) = (site.database.url.clone(), site.database.service_url.clone());
+    site.set_variable("DATABASE_URL", &owner);
+    let again = site.run(&["migrate"]).await;
+    site.set_variable("DATABASE_URL", &service);
+    assert_eq!((again.code, again.stdout.as_str()), (Some(0), "the schema is up to date\n"), "{again:?}");
+    assert!(site.run(&["check"]).await.stdout.contains("its schema is up to date"));
+
+    let process = site.serve().await;
+    site.fault("503;first=1");
+    process.caller.complete("before-its-message", "login-4").await.unwrap();
+    for number in 1..=3 {
+        process.caller.insist(number).await;
+    }
+    process.caller.register("login-4", 4).await.unwrap();
+    site.everything_is_settled().await;
+    site.fault("400;first=1");
+    process.caller.insist(5).await;
+    site.everything_is_settled().await;
+    let replayed = site.run(&["dead-letters", "replay", "--yes"]).await;
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    site.everything_is_settled().await;
+    let account = account(1);
+    for command in
+        [&["lanes", "pause", account.as_str(), "--reason", "a test"][..], &["lanes", "resume", account.as_str()]]
+    {
+        let ran = site.run(command).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+    assert_eq!(site.run(&["trace", "login-4"]).await.code, Some(0));
+    assert_eq!(site.run(&["export", "events"]).await.stdout.lines().count(), 5);
+    assert_eq!(site.count("confirmation").await, 5);
+    site.is_lawful().await;
 }
