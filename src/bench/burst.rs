@@ -119,8 +119,14 @@ impl Bench {
         concurrency: u32,
         sink: &Serving,
     ) -> anyhow::Result<Serving> {
-        let options =
-            ServiceOptions { database_url: &database.url, role, sink: sink.address, concurrency, token: &self.token };
+        let options = ServiceOptions {
+            database_url: &database.url,
+            role,
+            sink: sink.address,
+            concurrency,
+            token: &self.token,
+            also: &[],
+        };
         serve(&options).await
     }
 

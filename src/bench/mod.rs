@@ -29,11 +29,13 @@
 mod burst;
 mod drain;
 mod history;
+mod hold;
 mod ids;
 mod intake;
 mod load;
 mod obvious;
 mod os;
+mod overload;
 mod part;
 mod peers;
 mod plan;
@@ -97,6 +99,8 @@ enum Round {
     Stuck,
     History,
     Peers,
+    /// Twilio hangs, a caller floods, connections are held: what others notice. Needs 11,000 open files. Only by name
+    Overload,
 }
 
 impl Round {
@@ -109,6 +113,7 @@ impl Round {
             Self::Stuck => stuck::round(bench).await,
             Self::History => history::round(bench).await,
             Self::Peers => peers::round(bench).await,
+            Self::Overload => overload::round(bench).await,
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::LocalSet;
 
+use super::hold::{self, HoldArgs};
 use super::load::{self, LoadArgs, LoadReport};
 use super::obvious::{self, ObviousArgs};
 use super::sink;
@@ -21,9 +22,14 @@ pub(super) enum Part {
     Sink {
         #[arg(long, value_parser = humantime::parse_duration)]
         delay: Duration,
+        /// Answers so many, and leaves the others without an answer.
+        #[arg(long)]
+        hang_after: Option<u64>,
     },
     /// Stands where the callers would be
     Load(LoadArgs),
+    /// Stands where peers would be who hold connections
+    Hold(HoldArgs),
     /// What one would write first
     Obvious(ObviousArgs),
 }
@@ -31,7 +37,8 @@ pub(super) enum Part {
 impl Part {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Sink { delay } => Ok(LocalSet::new().run_until(sink::run(delay)).await?),
+            Self::Sink { delay, hang_after } => Ok(LocalSet::new().run_until(sink::run(delay, hang_after)).await?),
+            Self::Hold(args) => Ok(LocalSet::new().run_until(hold::run(args)).await?),
             Self::Load(args) => Ok(load::run(args).await?),
             Self::Obvious(args) => obvious::run(args).await,
         }

@@ -20,6 +20,7 @@ pub(super) struct ServiceOptions<'a> {
     pub(super) sink: SocketAddr,
     pub(super) concurrency: u32,
     pub(super) token: &'a str,
+    pub(super) also: &'a [(&'static str, String)],
 }
 
 const TO_START: Duration = Duration::from_secs(20);
@@ -27,7 +28,6 @@ const TO_START: Duration = Duration::from_secs(20);
 /// Starts it and waits until it is ready.
 pub(super) async fn serve(options: &ServiceOptions<'_>) -> anyhow::Result<Serving> {
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-    let digest: String = token::digest(options.token).iter().map(|byte| format!("{byte:02x}")).collect();
     let concurrency = options.concurrency.to_string();
     let mut command = this_binary()?;
     command
@@ -42,11 +42,12 @@ pub(super) async fn serve(options: &ServiceOptions<'_>) -> anyhow::Result<Servin
         .env("CONFIRMD_INTAKE__MAX_WAITING_PER_CALLER", "10000")
         .env("CONFIRMD_CALLERS__0__NAME", "bench")
         .env("CONFIRMD_CALLERS__0__SCOPES", "ingest,read,operate")
-        .env("CONFIRMD_CALLERS__0__TOKENS_SHA256", digest)
+        .env("CONFIRMD_CALLERS__0__TOKENS_SHA256", digest(options.token))
         .env("CONFIRMD_ACCOUNTS__0__MAX_CONCURRENCY", &concurrency)
         .env("CONFIRMD_ACCOUNTS__0__YIELD_ABOVE", "10000")
         .env("CONFIRMD_LOG", "warn")
         .env("CONFIRMD_SERVER__DRAIN_DELAY", "0s")
+        .envs(options.also.iter().map(|(name, value)| (*name, value)))
         .args(["serve", "--role", options.role])
         .stdout(Stdio::null());
     let service = Serving::of(command.spawn()?, address)?;
@@ -61,6 +62,11 @@ async fn ready(mut service: Serving) -> anyhow::Result<Serving> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(service)
+}
+
+/// A token's digest, as the configuration wants it.
+pub(super) fn digest(token: &str) -> String {
+    token::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A token for the callers.

@@ -20,7 +20,7 @@ struct Heard {
 }
 
 /// Serves until it is killed.
-pub(super) async fn run(delay: Duration) -> io::Result<()> {
+pub(super) async fn run(delay: Duration, hang_after: Option<u64>) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     io::stdout().flush()?;
@@ -29,14 +29,19 @@ pub(super) async fn run(delay: Duration) -> io::Result<()> {
         let (stream, _) = listener.accept().await?;
         let heard = heard.clone();
         tokio::task::spawn_local(async move {
-            if let Err(error) = converse(stream, &heard, delay).await {
+            if let Err(error) = converse(stream, &heard, delay, hang_after).await {
                 eprintln!("sink: {error}");
             }
         });
     }
 }
 
-async fn converse(mut stream: TcpStream, heard: &RefCell<Heard>, delay: Duration) -> io::Result<()> {
+async fn converse(
+    mut stream: TcpStream,
+    heard: &RefCell<Heard>,
+    delay: Duration,
+    hang_after: Option<u64>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (reads, mut writes) = stream.split();
     let mut requests = Messages::new(reads);
@@ -45,6 +50,9 @@ async fn converse(mut stream: TcpStream, heard: &RefCell<Heard>, delay: Duration
         let answer = match (heard_at(path), asked(path)) {
             (Some(sid), _) => {
                 hear(heard, sid);
+                if hang_after.is_some_and(|answered| answered < heard.borrow().requests) {
+                    return std::future::pending().await;
+                }
                 if !delay.is_zero() {
                     tokio::time::sleep(delay).await;
                 }
