@@ -10,6 +10,7 @@ mod as_twilio_shows_it; // the one request that Twilio hears
 mod brought_in_and_written_out; // a backlog taken in, and a whole written out
 mod asked_to_say_more; // the log, of one thing alone
 mod brought_back; // dead letters, by those who said how many, on record
+mod as_it_is_secured; // the table of what is promised against harm
 mod as_it_is_deployed; // the files that others run: Kubernetes, systemd, Prometheus
 mod at_the_database; // roles that may do what they need, and what stands before Postgres
 mod changed_while_it_runs; // a new configuration, at a signal
@@ -30,4 +31,5 @@ mod the_interface; // what callers and operators see over HTTP
 mod upgraded_while_it_runs; // old and new replicas side by side
 mod twilios_trouble; // promises 3, 5 and 6
 mod what_is_kept; // promise 2, over the years
+mod what_nobody_hears; // secrets, in whatever is said
 mod what_is_watched; // metrics, alerts, dashboard, runbook: each known to the others

@@ -69,6 +69,44 @@ async fn without_the_scope_every_route_of_v1_names_it() {
     }
 }
 
+/// What anybody may ask, and nothing else: it tells of no caller, event or account.
+const OPEN_TO_ALL: [&str; 7] = ["/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/", "/docs/{*rest}"];
+
+/// Where nothing is: axum's own fallback.
+const NOWHERE: [&str; 2] = ["/", "/{*__private__axum_fallback}"];
+
+/// Every path that the router itself holds, whether the document knows it or not.
+async fn routed() -> Vec<String> {
+    let router = format!("{:?}", app().await);
+    let mut paths: Vec<String> = router.split('"').filter(|text| text.starts_with('/')).map(str::to_owned).collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+#[tokio::test]
+async fn no_route_of_the_router_is_without_a_policy() {
+    let paths = routed().await;
+    let open = |path: &str| OPEN_TO_ALL.contains(&path) || NOWHERE.contains(&path);
+    let guarded: Vec<&String> = paths.iter().filter(|path| !open(path)).collect();
+    assert!(10 <= guarded.len(), "the router shows its paths: {paths:?}");
+    for path in ["/", "/nowhere"] {
+        assert_eq!(asked("GET", path, &[]).await.status, 404, "{path}");
+    }
+    for path in guarded {
+        let path = path
+            .replace("{account_sid}", super::ACCOUNT)
+            .replace("{message_sid}", super::MESSAGE)
+            .replace("{event_id}", "e")
+            .replace("{action_id}", "a");
+        assert!(path.starts_with("/v1/") && !path.contains('{'), "{path} is neither guarded nor open to all");
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+            let answer = asked(method, &path, &[]).await;
+            assert!([401, 405].contains(&answer.status.as_u16()), "{method} {path}: {}", answer.status);
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_token_comes_before_the_body() {
     let request = Request::post("/v1/events").header("content-length", "1000000000000").body(Body::empty());

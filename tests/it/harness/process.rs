@@ -349,8 +349,12 @@ impl Confirmd {
         self.signal("INT");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("nobody has waited for its end yet")
+    }
+
     fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("nobody has waited for its end yet").to_string();
+        let pid = self.pid().to_string();
         let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
         assert!(sent.success());
     }
