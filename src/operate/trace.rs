@@ -101,7 +101,8 @@ fn holders(replicas: &[LaneReport]) -> String {
 
 fn write_action(action: &ActionView, out: &mut impl io::Write) -> io::Result<()> {
     let (messages, events) = (action.messages.len(), action.events.len());
-    writeln!(out, "action {} in {}: {messages} message(s), {events} event(s)", action.action_id, action.namespace)
+    writeln!(out, "action {} in {}: {messages} message(s), {events} event(s)", action.action_id, action.namespace)?;
+    action.events.iter().try_for_each(|event| writeln!(out, "  event {}: {}", event.event_id, event.state.as_str()))
 }
 
 fn write_event(event: &Receipt, out: &mut impl io::Write) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 mod programs;
 mod reference;
+mod rehearsed;
 mod rules;
 mod traces;
 mod whole;
