@@ -17,6 +17,7 @@ fn main() -> ExitCode {
             let code = runtime.block_on(cli.run());
             // A name that is still being looked up would hold us here for as long as it takes.
             runtime.shutdown_background();
+            confirmd::telemetry::flush_logs();
             code
         }
         Err(error) => {

@@ -253,6 +253,7 @@ pub(super) fn until_signalled() -> Result<CancellationToken, Failure> {
             tracing::info!("Got the {time} signal to stop");
             told.cancel();
         }
+        telemetry::flush_logs();
         std::process::exit(130);
     });
     Ok(stop)

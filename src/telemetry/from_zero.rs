@@ -51,6 +51,7 @@ pub fn count_from_zero(lanes: impl IntoIterator<Item = (AccountSid, LaneName)>, 
         counter!(LOOP_FAILURES_TOTAL, "loop" => name).absolute(0);
     }
     for name in [
+        LOG_LINES_DROPPED_TOTAL,
         HTTP_CONNECTIONS_REFUSED_TOTAL,
         HTTP_PEER_CONNECTIONS_REFUSED_TOTAL,
         EVENTS_REPLAYED_TOTAL,

@@ -20,7 +20,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::traces::tracer;
+use super::{lines::Lines, traces::tracer};
 use crate::config::LogFormat;
 
 /// Sets the filter of the log anew.
@@ -38,9 +38,10 @@ pub fn init_logs(log_format: LogFormat, filter: &str) -> Result<(), Box<dyn Erro
         LogFormat::Auto | LogFormat::Pretty => Style::Text { colour: terminal && wants_colour() },
     };
     let filter = EnvFilter::builder().parse(filter)?;
+    let lines = Lines::start()?;
     let (subscriber, set_filter) = match tracer()? {
-        None => subscriber(style, filter, io::stderr),
-        Some(tracer) => with_traces(style, filter, io::stderr, tracer),
+        None => subscriber(style, filter, lines),
+        Some(tracer) => with_traces(style, filter, lines, tracer),
     };
     subscriber.try_init()?;
     let _it_was_set_by_who_logs = SET_FILTER.set(set_filter);

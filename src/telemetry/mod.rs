@@ -4,6 +4,7 @@
 
 mod followed;
 mod from_zero;
+mod lines;
 mod logs;
 mod moments;
 mod names;
@@ -15,6 +16,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use followed::{event_span, event_told, mapping_span, settling_span};
 pub use from_zero::count_from_zero;
+pub use lines::flush_logs;
 pub use logs::{init_logs, set_log_filter};
 pub use moments::*;
 pub use names::*;

@@ -45,6 +45,9 @@ metrics! {
     /// Which version runs: always 1 {version}.
     Gauge BUILD_INFO = "confirmd_build_info";
 
+    /// Log lines that were dropped because nobody read stderr.
+    Counter LOG_LINES_DROPPED_TOTAL = "confirmd_log_lines_dropped_total";
+
     /// From a request's head to its answer, as OpenTelemetry names it {http_route, http_request_method,
     /// http_response_status_code}.
     Histogram HTTP_SERVER_REQUEST_SECONDS = "http_server_request_duration_seconds";

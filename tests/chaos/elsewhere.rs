@@ -63,6 +63,6 @@ Played as a story, without the figures of a row:
 Not played at all: little memory and few file descriptors (F18), little CPU (F19), panics on purpose (F20: no row can make
 one), storms of 5xx at one half (F26), DNS that fails or changes (F32), one caller who floods (F45: in confirmd's own
 stories of intake, not here), a database's clock that jumps under load (F17: `what_is_kept::a_lease_of_a_clock_that_was_set_back_is_nobodys`
-for one lease), logs that nobody takes (F15), a failover without a synchronous standby, an old primary that comes back, and
+for one lease), a failover without a synchronous standby, an old primary that comes back, and
 an hour's soak (F61).
 ";

@@ -24,6 +24,8 @@ pub(crate) struct Replica {
     folder: PathBuf,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) role: &'static str,
+    /// Nobody reads what it logs: a pipe that fills.
+    pub(crate) unread: bool,
     child: Option<Child>,
     /// Ends that nobody here asked for.
     pub(crate) unexpected: Vec<String>,
@@ -39,7 +41,7 @@ impl Replica {
     ) -> Self {
         let (name, address) = (name.to_owned(), ports::free());
         let (binary, folder) = (binary.to_owned(), folder.to_owned());
-        Self { name, address, binary, folder, variables, role, child: None, unexpected: Vec::new() }
+        Self { name, address, binary, folder, variables, role, unread: false, child: None, unexpected: Vec::new() }
     }
 
     /// Starts it, and waits until it is ready.
@@ -53,6 +55,7 @@ impl Replica {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = OpenOptions::new().append(true).create(true).open(self.log_file()).unwrap();
         let mut command = self.command(&["serve", "--role", self.role]);
+        let log = if self.unread { Stdio::piped() } else { log.into() };
         command.env("CONFIRMD_SERVER__LISTEN", self.address.to_string()).stderr(log).stdout(Stdio::null());
         let child = command.spawn().unwrap();
         fs::write(self.pid_file(), child.id().unwrap().to_string()).unwrap();

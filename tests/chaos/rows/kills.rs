@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use rand::RngExt;
+use serde_json::Value;
 use tokio::time::sleep;
 
-use super::shared::{millis, only_503, takes};
+use super::shared::{millis, nobody_waited_longer, only_503, takes};
 use crate::harness::figures::Figures;
+use crate::harness::http::{Told, ask};
 use crate::harness::run::Run;
 use crate::harness::world::{Setting, World};
 use crate::outside::orders::{Rule, Say};
@@ -88,4 +90,41 @@ async fn kill_again_and_again(world: &mut World, rounds: usize) {
         world.replicas[victim].kill().await;
         world.replicas[victim].start().await;
     }
+}
+
+const CHATTY: Setting = Setting { roles: &["all", "all"], with: &[("LOG__FILTER", "trace")], postgres: &[] };
+
+/// Nobody takes what they log.
+pub(super) async fn unread_logs(run: &Run) -> Figures {
+    let mut figures = Figures::default();
+    let mut world = World::unstarted(run, "F15", &CHATTY).await;
+    for replica in &mut world.replicas {
+        replica.unread = true;
+        replica.start().await;
+    }
+    world.begin_sampling();
+    let load = world.load(6, millis(15));
+    let enough = takes(&world, run.form.pick(300, 3000), Duration::from_secs(120)).await;
+    load.end().await;
+    figures.show("callers are served all the while", enough);
+    nobody_waited_longer(&world, &mut figures, Duration::from_secs(2));
+    only_503(&world, &mut figures);
+    let mut dropped = 0;
+    for replica in &world.replicas {
+        let token = world.tellers().token;
+        let told = ask(replica.address, &token, "GET", "/metrics", None, Duration::from_secs(5)).await;
+        let Told::Ok(Value::String(text)) = told else { panic!("{} tells no metrics: {told:?}", replica.name) };
+        let line = text.lines().find_map(|line| line.strip_prefix("confirmd_log_lines_dropped_total "));
+        dropped += line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+    }
+    figures.show(format!("confirmd_log_lines_dropped_total: {dropped}"), 0 < dropped);
+    // Who stops may not wait for its log either.
+    for replica in &mut world.replicas {
+        replica.signal("TERM");
+        let ended = replica.ends_within(Duration::from_secs(7)).await;
+        figures.show(format!("told to stop, it ended with {ended:?}"), ended == Ok(Some(0)));
+        replica.unread = false;
+    }
+    world.account_for(&mut figures).await;
+    figures
 }

@@ -139,6 +139,13 @@ pub(crate) const ROWS: &[Row] = &[
         "the disk is full for data and for the log, until Postgres ends itself; then there is room again",
         "callers get 2xx or 503; nothing that was acknowledged is lost"
     ),
+    row!(
+        "F15",
+        true,
+        kills::unread_logs,
+        "nobody takes what the processes log, and they log everything",
+        "callers are served all the while, within 2 s; the lines that are dropped are counted; told to stop, it ends in time"
+    ),
     // Not in every run: it needs libfaketime.
     row!(
         "F16",
