@@ -8,6 +8,7 @@ mod lines;
 mod logs;
 mod moments;
 mod names;
+mod process;
 mod traces;
 
 use std::{sync::OnceLock, time::Duration};
@@ -42,12 +43,13 @@ pub fn metrics_recorder() -> PrometheusHandle {
     RECORDER.get_or_init(install).clone()
 }
 
-/// Histograms keep every value until they are read. Nobody may be reading.
+/// Histograms keep every value until they are read. Nobody may be reading. And what the system knows of us is looked up.
 pub async fn tidy_metrics(handle: PrometheusHandle) {
     let mut ticks = tokio::time::interval(Duration::from_secs(5));
     loop {
         ticks.tick().await;
         handle.run_upkeep();
+        process::look();
     }
 }
 
@@ -119,6 +121,24 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_system_knows_of_this_process_is_told() {
+        let text = scraped(process::look);
+        let value = |name: &str| -> f64 {
+            let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+            line.unwrap_or_else(|| panic!("no {name} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        assert!(1e6 < value("process_resident_memory_bytes"));
+        assert!(2.0 < value("process_open_fds") && value("process_open_fds") < value("process_max_fds"));
+        assert!(value("process_cpu_seconds_total") < 1e6);
+        // Since 2020, and not after the time at which the system writes this.
+        assert!(1.577e9 < value("process_start_time_seconds"));
+        let proc_self = std::fs::metadata("/proc/self/stat").unwrap().modified().unwrap();
+        let now = proc_self.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        assert!(value("process_start_time_seconds") <= now + 1.0);
+    }
+
     #[test]
     fn each_moment_counts_where_it_says() {
         let lane = LaneName::try_from("main".to_owned()).unwrap();
@@ -154,8 +174,8 @@ mod tests {
     fn names_keep_to_the_conventions_of_prometheus() {
         for metric in METRICS {
             let name = metric.name;
-            let own = name.starts_with("confirmd_");
-            assert!(own || name.starts_with("http_server_") || name.starts_with("db_client_"), "{name}");
+            let known = ["confirmd_", "http_server_", "db_client_", "process_"];
+            assert!(known.iter().any(|start| name.starts_with(start)), "{name}");
             assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}: a counter ends in _total");
             assert!(!name.contains("_ms") && !name.contains("millis"), "{name}: seconds");
             assert!(!metric.help.trim().is_empty(), "{name}");

@@ -159,6 +159,17 @@ metrics! {
     Counter LOOP_FAILURES_TOTAL = "confirmd_loop_failures_total";
     /// Configurations that were read anew while confirmd ran {outcome: applied, partly, refused}.
     Counter CONFIG_RELOADS_TOTAL = "confirmd_config_reloads_total";
+
+    /// Processor time of this process, in whole seconds.
+    Counter PROCESS_CPU_SECONDS_TOTAL = "process_cpu_seconds_total";
+    /// Memory that it holds.
+    Gauge PROCESS_RESIDENT_MEMORY_BYTES = "process_resident_memory_bytes";
+    /// When it started, since 1970.
+    Gauge PROCESS_START_TIME_SECONDS = "process_start_time_seconds";
+    /// Files and connections that it has open.
+    Gauge PROCESS_OPEN_FDS = "process_open_fds";
+    /// Most of them that it may have open.
+    Gauge PROCESS_MAX_FDS = "process_max_fds";
 }
 
 impl Metric {
