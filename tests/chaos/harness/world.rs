@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use confirmd::operate::token;
@@ -67,6 +67,9 @@ const TIMES: &[(&str, &str)] = &[
     ("DELIVERY__PROBE_EVERY", "500ms"),
     ("DELIVERY__MAX_LOST_LEASES", "100"),
 ];
+
+/// The exit code of a command that did not reach Postgres.
+const TRY_LATER: i32 = 75;
 
 /// `DELIVERY__LEASE`, in milliseconds.
 const LEASE_MS: i64 = 2000;
@@ -189,9 +192,8 @@ impl World {
             Some(sampler) => sampler.end().await,
             None => super::sampler::Seen::default(),
         };
-        let audit = self.replicas[0].command(&["audit"]).env_remove("CONFIRMD_LOG__FORMAT").output().await.unwrap();
-        if !audit.status.success() {
-            breaches.add("K10", String::from_utf8_lossy(&audit.stdout).into_owned());
+        if let Err(said) = self.audit().await {
+            breaches.add("K10", said);
         }
         let mut connection = self.cluster.connect().await.unwrap();
         let database = Database::read(&mut connection).await.unwrap();
@@ -209,6 +211,23 @@ impl World {
             replica.look();
             figures.none("unexpected ends of a process", replica.unexpected.len());
             figures.none("panics", replica.log().matches("panicked at").count());
+        }
+    }
+
+    /// What `confirmd audit` says, if it is not content. While it cannot reach Postgres, it is asked again.
+    async fn audit(&self) -> Result<(), String> {
+        let until = Instant::now() + DRAINING;
+        loop {
+            let audit = self.replicas[0].command(&["audit"]).env_remove("CONFIRMD_LOG__FORMAT").output().await.unwrap();
+            match audit.status.code() {
+                Some(0) => return Ok(()),
+                Some(TRY_LATER) if Instant::now() < until => {}
+                code => {
+                    let [out, error] =
+                        [audit.stdout, audit.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+                    return Err(format!("{code:?} {out}{error}"));
+                }
+            }
         }
     }
 

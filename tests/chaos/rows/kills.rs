@@ -105,19 +105,12 @@ pub(super) async fn unread_logs(run: &Run) -> Figures {
     world.begin_sampling();
     let load = world.load(6, millis(15));
     let enough = takes(&world, run.form.pick(300, 3000), Duration::from_secs(120)).await;
+    let unread = crate::harness::comes_true(Duration::from_secs(120), async || 0 < dropped(&world).await).await;
     load.end().await;
     figures.show("callers are served all the while", enough);
+    figures.show(format!("confirmd_log_lines_dropped_total: {}", dropped(&world).await), unread);
     nobody_waited_longer(&world, &mut figures, Duration::from_secs(2));
     only_503(&world, &mut figures);
-    let mut dropped = 0;
-    for replica in &world.replicas {
-        let token = world.tellers().token;
-        let told = ask(replica.address, &token, "GET", "/metrics", None, Duration::from_secs(5)).await;
-        let Told::Ok(Value::String(text)) = told else { panic!("{} tells no metrics: {told:?}", replica.name) };
-        let line = text.lines().find_map(|line| line.strip_prefix("confirmd_log_lines_dropped_total "));
-        dropped += line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
-    }
-    figures.show(format!("confirmd_log_lines_dropped_total: {dropped}"), 0 < dropped);
     // Who stops may not wait for its log either.
     for replica in &mut world.replicas {
         replica.signal("TERM");
@@ -127,4 +120,16 @@ pub(super) async fn unread_logs(run: &Run) -> Figures {
     }
     world.account_for(&mut figures).await;
     figures
+}
+
+/// Lines that the replicas say they could not hand on.
+async fn dropped(world: &World) -> u64 {
+    let (token, mut dropped) = (world.tellers().token, 0);
+    for replica in &world.replicas {
+        let told = ask(replica.address, &token, "GET", "/metrics", None, Duration::from_secs(5)).await;
+        let Told::Ok(Value::String(text)) = told else { continue };
+        let line = text.lines().find_map(|line| line.strip_prefix("confirmd_log_lines_dropped_total "));
+        dropped += line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+    }
+    dropped
 }

@@ -170,10 +170,10 @@ pub(super) async fn quarrels(run: &Run) -> Figures {
     let mut figures = Figures::default();
     let world = World::new(run, "F13", &PLAIN).await;
     world.cluster.sql(QUARREL).await;
-    let load = world.load(8, millis(5));
+    let load = world.load(run.form.pick(8, 24), millis(5));
     let most = run.form.pick(100, 5000);
     let forced = async || world.cluster.number("select last_value from forced").await;
-    let enough = crate::harness::comes_true(Duration::from_secs(300), async || most <= forced().await).await;
+    let enough = crate::harness::comes_true(Duration::from_secs(600), async || most <= forced().await).await;
     load.end().await;
     figures.show(format!("{} statements were ended by a deadlock or a serialization failure", forced().await), enough);
     world.cluster.sql("drop function quarrel cascade").await;
