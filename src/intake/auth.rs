@@ -3,10 +3,8 @@
 use std::sync::{Arc, RwLock};
 
 use axum::{
-    extract::{FromRequestParts, Request, State},
+    extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
-    middleware::Next,
-    response::Response,
 };
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
@@ -91,16 +89,6 @@ impl Callers {
         }
         callers.get(usize::try_from(found).ok()?).map(|(_, caller)| caller.clone())
     }
-}
-
-/// Makes the caller known to what follows, if the token is valid; turning away is up to [`super::policy`].
-pub(super) async fn identify(State(callers): State<Callers>, mut request: Request, next: Next) -> Response {
-    // A missing token is compared as well.
-    if let Some(caller) = callers.find(bearer(request.headers()).unwrap_or_default()) {
-        tracing::Span::current().record("caller", caller.name().as_str());
-        request.extensions_mut().insert(caller);
-    }
-    next.run(request).await
 }
 
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {

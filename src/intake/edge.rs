@@ -1,17 +1,23 @@
 //! What surrounds every request: its id, a task of its own where it needs one, a deadline, one line in the log, metrics; and every
 //! error leaves as a problem.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     Router,
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::{Next, from_fn_with_state},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::time::{Instant, timeout};
+use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::{
@@ -27,42 +33,98 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Makes a router fit to be served. `deadline` is how long an answer may take; whoever gets none by then is told 503,
 /// while the work goes on.
 pub fn within_edge(router: Router, deadline: Duration) -> Router {
-    router.layer(from_fn_with_state(deadline, around))
+    router.layer(Edge { inner: (), deadline })
 }
 
-async fn around(State(deadline): State<Duration>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let request_id = RequestId::of(request.headers());
-    let method = method_of(&request);
-    let route = route_of(&request);
-    let (span, trace) = telemetry::request_span(request_id.as_str(), method, &route, trace_of(request.headers()));
+/// A service of its own kind, for the reason that [`super::policy`] has for its own.
+#[derive(Clone)]
+struct Edge<S> {
+    inner: S,
+    deadline: Duration,
+}
 
-    let response = telemetry::within(trace, attended(request, next, deadline)).instrument(span.clone()).await;
-    let shed = response.extensions().get::<Problem>() == Some(&Problem::Busy);
-    let mut response = explained(response, &request_id);
-    response.headers_mut().insert(X_REQUEST_ID, request_id.header());
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+impl<S> Layer<S> for Edge<()> {
+    type Service = Edge<S>;
 
-    let took = started.elapsed();
-    let status = response.status();
-    telemetry::answered(&route, method, status.as_u16(), took);
-    telemetry::request_ended(&span, status.as_u16());
-    span.in_scope(|| {
-        let (status, took_ms) = (status.as_u16(), took.as_millis());
-        // Shedding is counted, not logged: under overload a line for each would be more load.
-        if 500 <= status && !shed {
-            tracing::warn!(status, took_ms, "Answered {status}");
-        } else {
-            tracing::debug!(status, took_ms, "Answered {status}");
+    fn layer(&self, inner: S) -> Edge<S> {
+        Edge { inner, deadline: self.deadline }
+    }
+}
+
+impl<S> Service<Request> for Edge<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let begun = Begun::of(&request);
+        let answering = attended(self.inner.call(request), self.deadline);
+        Box::pin(async move { Ok(begun.end(answering).await) })
+    }
+}
+
+/// What is known of a request before it is looked at.
+struct Begun {
+    at: Instant,
+    request_id: RequestId,
+    method: &'static str,
+    route: Option<MatchedPath>,
+    trace: Option<TraceContext>,
+}
+
+impl Begun {
+    fn of(request: &Request) -> Self {
+        Self {
+            at: Instant::now(),
+            request_id: RequestId::of(request.headers()),
+            method: method_of(request),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            trace: trace_of(request.headers()),
         }
-    });
-    response
+    }
+
+    /// The answer as it goes out, once it is there.
+    async fn end(self, answering: impl Future<Output = Response>) -> Response {
+        let Self { at, request_id, method, route, trace } = self;
+        // The template of the path, never the path itself: it holds ids, and there is no end of them.
+        let route = route.as_ref().map_or("none", MatchedPath::as_str);
+        let (span, trace) = telemetry::request_span(request_id.as_str(), method, route, trace);
+
+        let response = telemetry::within(trace, answering).instrument(span.clone()).await;
+        let shed = response.extensions().get::<Problem>() == Some(&Problem::Busy);
+        let mut response = explained(response, &request_id);
+        response.headers_mut().insert(X_REQUEST_ID, request_id.header());
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+
+        let took = at.elapsed();
+        let status = response.status();
+        telemetry::answered(route, method, status.as_u16(), took);
+        telemetry::request_ended(&span, status.as_u16());
+        span.in_scope(|| {
+            let (status, took_ms) = (status.as_u16(), took.as_millis());
+            // Shedding is counted, not logged: under overload a line for each would be more load.
+            if 500 <= status && !shed {
+                tracing::warn!(status, took_ms, "Answered {status}");
+            } else {
+                tracing::debug!(status, took_ms, "Answered {status}");
+            }
+        });
+        response
+    }
 }
 
 /// Waits for the answer as long as it may take. A panic ends in a problem, too; the panic hook has logged where.
-async fn attended(request: Request, next: Next, deadline: Duration) -> Response {
-    match timeout(deadline, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
-        Ok(Ok(response)) => response,
+async fn attended(answering: impl Future<Output = Result<Response, Infallible>>, deadline: Duration) -> Response {
+    match timeout(deadline, AssertUnwindSafe(answering).catch_unwind()).await {
+        Ok(Ok(Ok(response))) => response,
         Ok(Err(_)) => Problem::Internal.into_response(),
         Err(_) => Problem::Unavailable.into_response(),
     }
@@ -108,11 +170,6 @@ fn explained(mut response: Response, request_id: &RequestId) -> Response {
 
 fn is_error(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
-}
-
-/// The template of the path, never the path itself: it holds ids, and there is no end of them.
-fn route_of(request: &Request) -> String {
-    request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned())
 }
 
 /// A method may be any word; those that nobody uses are one.

@@ -46,7 +46,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::{Router, extract::FromRef, routing::get};
 use utoipa_axum::routes;
@@ -76,9 +76,11 @@ pub struct IntakeOptions {
     pub most_waiting_per_caller: usize,
 }
 
-/// All that a handler knows.
+/// All that a handler knows. axum clones it several times for each request.
 #[derive(Clone)]
-struct Intake {
+struct Intake(Arc<Known>);
+
+struct Known {
     inbox: Inbox,
     ledger: Ledger,
     operator: Operator,
@@ -94,13 +96,13 @@ impl Intake {
     }
 
     async fn register(&self, caller: &Caller, registration: Registration) -> Result<Registered, NotTaken> {
-        let (room, inbox) = (self.room(caller, 1)?, self.inbox.clone());
-        room.until(async move { inbox.register(registration).await }).await
+        let (room, intake) = (self.room(caller, 1)?, self.clone());
+        room.until(async move { intake.inbox.register(registration).await }).await
     }
 
     async fn accept(&self, caller: &Caller, event: Event) -> Result<Accepted, NotTaken> {
-        let (room, inbox) = (self.room(caller, 1)?, self.inbox.clone());
-        room.until(async move { inbox.accept(event).await }).await
+        let (room, intake) = (self.room(caller, 1)?, self.clone());
+        room.until(async move { intake.inbox.accept(event).await }).await
     }
 
     async fn accept_all(&self, caller: &Caller, events: Vec<Event>) -> Vec<Result<Accepted, NotTaken>> {
@@ -108,8 +110,16 @@ impl Intake {
             Ok(room) => room,
             Err(because) => return events.iter().map(|_| Err(because)).collect(),
         };
-        let inbox = self.inbox.clone();
-        room.until(async move { inbox.accept_all(events).await }).await
+        let intake = self.clone();
+        room.until(async move { intake.inbox.accept_all(events).await }).await
+    }
+}
+
+impl Deref for Intake {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.0
     }
 }
 
@@ -123,12 +133,12 @@ impl FromRef<Intake> for BodyDeadline {
 pub fn router(inbox: Inbox, ledger: Ledger, operator: Operator, options: IntakeOptions) -> Router {
     let IntakeOptions { callers, accounts, body_deadline, most_waiting_per_caller } = options;
     let (accounts, body_deadline) = (Accounts::new(accounts), BodyDeadline(body_deadline));
-    let intake = Intake { inbox, ledger, operator, accounts, body_deadline, most_waiting_per_caller };
-    v1().into_router(callers).merge(openapi::routes()).with_state(intake)
+    let known = Known { inbox, ledger, operator, accounts, body_deadline, most_waiting_per_caller };
+    v1(callers).into_router().merge(openapi::routes()).with_state(Intake(Arc::new(known)))
 }
 
-fn v1() -> Guarded {
-    Guarded::default()
+fn v1(callers: Callers) -> Guarded {
+    Guarded::new(callers)
         .route(Scope::Ingest, routes!(messages::register))
         .route(Scope::Read, routes!(messages::read))
         .route(Scope::Ingest, routes!(events::take))

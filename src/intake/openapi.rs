@@ -45,7 +45,7 @@ struct Document;
 /// All routes, also those that are served elsewhere.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
-    document.merge(v1().into_openapi());
+    document.merge(v1(Vec::new().into()).into_openapi());
     document.merge(probes::routes().into_openapi());
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)

@@ -1,6 +1,18 @@
 //! Which scope each route needs. A route under /v1 is registered here, with its scope, or not at all.
 
-use axum::{extract::Request, middleware, response::IntoResponse, routing::MethodRouter};
+use std::{
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
+use axum::{
+    extract::Request,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::MethodRouter,
+};
+use futures_util::future::Either;
+use tower::{Layer, Service};
 use utoipa::openapi::{
     ContentBuilder, PathItem, Ref, RefOr, Response as Described, ResponseBuilder, path::Operation,
     security::SecurityRequirement,
@@ -9,7 +21,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::{
     Intake,
-    auth::{Caller, Callers, identify},
+    auth::{Caller, Callers, bearer},
     edge::detached,
     openapi::BEARER,
     problem::{PROBLEM_JSON, Problem},
@@ -17,43 +29,89 @@ use super::{
 use crate::domain::Scope;
 
 /// The routes that need a token.
-#[derive(Default)]
-pub(super) struct Guarded(OpenApiRouter<Intake>);
+pub(super) struct Guarded {
+    routes: OpenApiRouter<Intake>,
+    callers: Callers,
+}
 
 impl Guarded {
+    pub(super) fn new(callers: Callers) -> Self {
+        Self { routes: OpenApiRouter::default(), callers }
+    }
+
     /// The only way in: what is asked of the caller comes first, and the document says so.
-    pub(super) fn route(self, scope: Scope, (schemas, mut paths, methods): UtoipaMethodRouter<Intake>) -> Self {
+    pub(super) fn route(mut self, scope: Scope, (schemas, mut paths, methods): UtoipaMethodRouter<Intake>) -> Self {
         paths.paths.values_mut().flat_map(operations).for_each(|operation| describe(operation, scope));
-        Self(self.0.routes((schemas, paths, guarded(methods, scope))))
+        self.routes = self.routes.routes((schemas, paths, guarded(methods, scope, &self.callers)));
+        self
     }
 
     /// For a name that another route's path takes: documented as the route that it would have had.
-    pub(super) fn route_of_a_name(self, scope: Scope, path: &str, methods: MethodRouter<Intake>) -> Self {
-        Self(self.0.route(path, guarded(methods, scope)))
+    pub(super) fn route_of_a_name(mut self, scope: Scope, path: &str, methods: MethodRouter<Intake>) -> Self {
+        self.routes = self.routes.route(path, guarded(methods, scope, &self.callers));
+        self
     }
 
-    pub(super) fn into_router(self, callers: Callers) -> axum::Router<Intake> {
-        self.0.split_for_parts().0.layer(middleware::from_fn_with_state(callers, identify))
+    pub(super) fn into_router(self) -> axum::Router<Intake> {
+        self.routes.split_for_parts().0
     }
 
     pub(super) fn into_openapi(self) -> utoipa::openapi::OpenApi {
-        self.0.into_openapi()
+        self.routes.into_openapi()
     }
 }
 
-fn guarded(methods: MethodRouter<Intake>, scope: Scope) -> MethodRouter<Intake> {
+fn guarded(methods: MethodRouter<Intake>, scope: Scope, callers: &Callers) -> MethodRouter<Intake> {
     let methods = match scope {
         // It asks nothing of Postgres itself: it hands in, and waits.
         Scope::Ingest => methods,
         Scope::Read | Scope::Operate => methods.route_layer(middleware::from_fn(detached)),
     };
-    methods.route_layer(middleware::from_fn(move |request: Request, next: middleware::Next| async move {
-        match request.extensions().get::<Caller>() {
-            None => Problem::Unauthorized.into_response(),
-            Some(caller) if !caller.may(scope) => Problem::Forbidden(scope).into_response(),
-            Some(_) => next.run(request).await,
+    methods.route_layer(Guard { inner: (), scope, callers: callers.clone() })
+}
+
+/// Lets in who may, and turns away everybody else. A service of its own kind: what axum makes of a function is allocated
+/// and cloned with all that it surrounds, for each request anew.
+#[derive(Clone)]
+struct Guard<S> {
+    inner: S,
+    scope: Scope,
+    callers: Callers,
+}
+
+impl<S> Layer<S> for Guard<()> {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { inner, scope: self.scope, callers: self.callers.clone() }
+    }
+}
+
+impl<S: Service<Request, Response = Response>> Service<Request> for Guard<S> {
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<Ready<Result<Response, S::Error>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        match admitted(&self.callers, self.scope, &request) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                Either::Right(self.inner.call(request))
+            }
+            Err(problem) => Either::Left(ready(Ok(problem.into_response()))),
         }
-    }))
+    }
+}
+
+fn admitted(callers: &Callers, scope: Scope, request: &Request) -> Result<Caller, Problem> {
+    // A missing token is compared as well.
+    let caller = callers.find(bearer(request.headers()).unwrap_or_default()).ok_or(Problem::Unauthorized)?;
+    tracing::Span::current().record("caller", caller.name().as_str());
+    if caller.may(scope) { Ok(caller) } else { Err(Problem::Forbidden(scope)) }
 }
 
 pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

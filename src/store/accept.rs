@@ -1,6 +1,7 @@
 //! Taking events, as a step of a batch's transaction: insert, park, take back, recall.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sqlx::postgres::PgConnection;
 
@@ -13,7 +14,7 @@ use crate::domain::{ActionId, EventKey, EventState, Resolve, Target};
 /// Events that name their message come before the map: only an event that is taken may add to it.
 pub(super) async fn accept_exact(
     session: &mut PgConnection,
-    events: &BTreeMap<EventKey, Told>,
+    events: &BTreeMap<EventKey, Arc<Told>>,
     terms: &Terms,
     outcome: &mut Outcome,
 ) -> Result<(), sqlx::Error> {
@@ -51,7 +52,7 @@ pub(super) async fn accept_exact(
 /// Events that name their action: their messages are chosen, or they are parked.
 pub(super) async fn accept_open(
     session: &mut PgConnection,
-    events: &BTreeMap<EventKey, Told>,
+    events: &BTreeMap<EventKey, Arc<Told>>,
     terms: &Terms,
     outcome: &mut Outcome,
 ) -> Result<(), sqlx::Error> {
@@ -112,7 +113,7 @@ pub(super) type Stored = (String, String, String, Vec<String>);
 
 pub(super) fn note_taken(
     taken: Vec<Stored>,
-    events: &BTreeMap<EventKey, Told>,
+    events: &BTreeMap<EventKey, Arc<Told>>,
     outcome: &mut Outcome,
 ) -> Result<(), sqlx::Error> {
     for row in taken {

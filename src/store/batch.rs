@@ -1,6 +1,7 @@
 //! Commands that are committed together: what they have in common is asked once, and each gets an answer of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
@@ -16,8 +17,7 @@ use crate::telemetry;
 /// Something to write, and who waits for the answer.
 pub(super) enum Command {
     Register(Registration, oneshot::Sender<Result<Registered, NotTaken>>),
-    /// With the trace that the caller's request is a part of.
-    Accept(Event, Option<TraceContext>, oneshot::Sender<Result<Accepted, NotTaken>>),
+    Accept(Arc<Told>, oneshot::Sender<Result<Accepted, NotTaken>>),
 }
 
 /// What a batch says, each thing once, sorted by key: two batches that overlap take their locks in one order.
@@ -28,9 +28,9 @@ pub(super) struct Plan {
     /// stored then.
     pub(super) messages: BTreeMap<MessageSid, Mapping>,
     /// Events that name their message.
-    pub(super) exact: BTreeMap<EventKey, Told>,
+    pub(super) exact: BTreeMap<EventKey, Arc<Told>>,
     /// Events that name their action.
-    pub(super) open: BTreeMap<EventKey, Told>,
+    pub(super) open: BTreeMap<EventKey, Arc<Told>>,
 }
 
 /// A message as somebody maps it.
@@ -43,12 +43,18 @@ pub(super) struct Mapping {
     pub(super) labels: Labels,
 }
 
-/// An event, with what it is compared by.
-#[derive(Clone, Debug)]
+/// An event, with what it is compared by, and the trace that the caller's request is a part of.
+#[derive(Debug)]
 pub(super) struct Told {
     pub(super) event: Event,
     pub(super) fingerprint: [u8; 32],
     pub(super) trace: Option<TraceContext>,
+}
+
+impl Told {
+    pub(super) fn new(event: Event, trace: Option<TraceContext>) -> Arc<Self> {
+        Arc::new(Self { fingerprint: fingerprint(&event), event, trace })
+    }
 }
 
 impl Mapping {
@@ -99,16 +105,17 @@ impl Plan {
         for command in commands {
             match command {
                 Command::Register(registration, _) => plan.register(registration),
-                Command::Accept(event, trace, _) => plan.accept(event, trace),
+                Command::Accept(told, _) => plan.accept(told),
             }
         }
         plan
     }
 
     /// Whether this event, and not another one under its key, is part of the batch.
-    fn has(&self, event: &Event) -> bool {
-        let planned = self.exact.get(&event.key).or_else(|| self.open.get(&event.key));
-        planned.is_some_and(|told| told.fingerprint == fingerprint(event))
+    fn has(&self, told: &Told) -> bool {
+        let key = &told.event.key;
+        let planned = self.exact.get(key).or_else(|| self.open.get(key));
+        planned.is_some_and(|planned| planned.fingerprint == told.fingerprint)
     }
 
     /// Whether the batch says something else of this message.
@@ -132,18 +139,19 @@ impl Plan {
         Mapping::add(&mut self.messages, told.message_sid.clone(), mapping);
     }
 
-    fn accept(&mut self, event: &Event, trace: &Option<TraceContext>) {
-        if let Some(action_id) = event.target.action_id() {
-            self.actions.insert((event.key.namespace.clone(), action_id.clone()));
+    fn accept(&mut self, told: &Arc<Told>) {
+        let key = &told.event.key;
+        if let Some(action_id) = told.event.target.action_id() {
+            self.actions.insert((key.namespace.clone(), action_id.clone()));
         }
-        if self.exact.contains_key(&event.key) || self.open.contains_key(&event.key) {
-            return;
-        }
-        let told = Told { event: event.clone(), fingerprint: fingerprint(event), trace: trace.clone() };
-        match event.target {
-            Target::Message { .. } => self.exact.insert(event.key.clone(), told),
-            Target::Action { .. } => self.open.insert(event.key.clone(), told),
+        let events = match told.event.target {
+            Target::Message { .. } if !self.open.contains_key(key) => &mut self.exact,
+            Target::Action { .. } if !self.exact.contains_key(key) => &mut self.open,
+            _ => return,
         };
+        if !events.contains_key(key) {
+            events.insert(key.clone(), told.clone());
+        }
     }
 }
 
@@ -211,10 +219,10 @@ pub(super) fn answer(commands: Vec<Command>, outcome: Outcome, plan: &Plan) -> V
                 count_registered(registered);
                 let _hung_up = waiter.send(Ok(registered));
             }
-            Command::Accept(told, trace, waiter) if !events.contains_key(&told.key) && !plan.has(&told) => {
-                untried.push(Command::Accept(told, trace, waiter));
+            Command::Accept(told, waiter) if !events.contains_key(&told.event.key) && !plan.has(&told) => {
+                untried.push(Command::Accept(told, waiter));
             }
-            Command::Accept(told, _, waiter) => {
+            Command::Accept(told, waiter) => {
                 let accepted = accepted(&told, &mut events);
                 count_accepted(&accepted);
                 let _hung_up = waiter.send(Ok(accepted));
@@ -259,10 +267,10 @@ fn registered(told: &Registration, messages: &mut HashMap<MessageSid, StoredMess
     }
 }
 
-fn accepted(told: &Event, events: &mut HashMap<EventKey, StoredEvent>) -> Accepted {
-    match events.get_mut(&told.key) {
+fn accepted(told: &Told, events: &mut HashMap<EventKey, StoredEvent>) -> Accepted {
+    match events.get_mut(&told.event.key) {
         None => Accepted::Conflict,
-        Some(stored) if stored.fingerprint != fingerprint(told) => Accepted::Mismatch,
+        Some(stored) if stored.fingerprint != told.fingerprint => Accepted::Mismatch,
         Some(stored) => {
             let acceptance = stored.acceptance.clone();
             if std::mem::take(&mut stored.taken) { Accepted::Taken(acceptance) } else { Accepted::Replayed(acceptance) }
@@ -276,7 +284,7 @@ pub(super) fn refuse(commands: Vec<Command>, because: NotTaken) {
     for command in commands {
         match command {
             Command::Register(_, waiter) => drop(waiter.send(Err(because)).is_err()),
-            Command::Accept(_, _, waiter) => drop(waiter.send(Err(because))),
+            Command::Accept(_, waiter) => drop(waiter.send(Err(because))),
         }
     }
 }
@@ -336,12 +344,14 @@ mod tests {
         });
         let sound = event(Target::Action { action_id: word("a"), resolve: Resolve::Latest });
         let ((first, refused), (second, mut waits)) = (oneshot::channel(), oneshot::channel());
-        let commands = vec![Command::Accept(contradicts, None, first), Command::Accept(sound.clone(), None, second)];
+        let commands = [(contradicts, first), (sound.clone(), second)]
+            .map(|(event, waiter)| Command::Accept(Told::new(event, None), waiter))
+            .into();
         let plan = Plan::of(&commands);
         // The first one was taken back; nothing is stored under the key.
         let untried = answer(commands, Outcome::default(), &plan);
         assert_eq!(refused.await.unwrap(), Ok(Accepted::Conflict));
-        assert!(matches!(&untried[..], [Command::Accept(event, _, _)] if *event == sound));
+        assert!(matches!(&untried[..], [Command::Accept(told, _)] if told.event == sound));
         assert!(waits.try_recv().is_err(), "it has no answer yet");
     }
 }

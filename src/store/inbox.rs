@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{Command, Outcome, Plan, answer, refuse};
+use super::batch::{Command, Outcome, Plan, Told, answer, refuse};
 use super::clock::Clock;
 use super::door::Doors;
 use super::express::{Express, split};
@@ -64,7 +64,7 @@ impl Inbox {
     /// Where nothing was taken; the same again is safe.
     pub async fn accept(&self, event: Event) -> Result<Accepted, NotTaken> {
         let (waiter, answer) = oneshot::channel();
-        self.hand_in(vec![Command::Accept(event, telemetry::trace_here(), waiter)])?;
+        self.hand_in(vec![Command::Accept(Told::new(event, telemetry::trace_here()), waiter)])?;
         answer.await.unwrap_or(Err(NotTaken::Unavailable))
     }
 
@@ -75,7 +75,7 @@ impl Inbox {
             .into_iter()
             .map(|event| {
                 let (waiter, answer) = oneshot::channel();
-                (Command::Accept(event, trace.clone(), waiter), answer)
+                (Command::Accept(Told::new(event, trace.clone()), waiter), answer)
             })
             .unzip();
         if let Err(because) = self.hand_in(commands) {

@@ -36,8 +36,8 @@ pub struct SessionOptions {
 /// How a session plans its statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plans {
-    /// Once. For statements over columns of any length, whose plan does not depend on what is in them. Left to itself,
-    /// Postgres plans these anew each time; a batch of seven then took 1.8 ms of its processor time.
+    /// Once, by indexes. For statements over columns of any length, whose plan does not depend on what is in them. Left to
+    /// itself, Postgres plans these anew each time; a batch of seven then took 1.8 ms of its processor time.
     Once,
     /// As Postgres sees fit. For statements whose filters may or may not be given.
     AsPostgresSeesFit,
@@ -198,15 +198,16 @@ impl Fault {
     }
 }
 
+/// Whether Postgres refused the data itself, as it would again: a data exception or a broken constraint.
+pub(super) fn is_about_the_data(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(refused) = error else { return false };
+    refused.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
 impl StoreError {
-    /// Whether Postgres refused the data itself, as it would again: a data exception or a broken constraint.
+    /// See [`is_about_the_data`].
     pub(super) fn is_about_the_data(&self) -> bool {
-        match self {
-            Self::Postgres(sqlx::Error::Database(refused)) => {
-                refused.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
-            }
-            _ => false,
-        }
+        matches!(self, Self::Postgres(error) if is_about_the_data(error))
     }
 }
 
@@ -216,7 +217,7 @@ struct Settings(Vec<(&'static str, String)>);
 impl From<&SessionOptions> for Settings {
     fn from(options: &SessionOptions) -> Self {
         let millis = |duration: Duration| format!("{}ms", duration.as_millis());
-        Self(vec![
+        let mut settings = vec![
             // A role or a database may have it off, and then a crash of Postgres loses what was acknowledged.
             ("synchronous_commit", "on".into()),
             ("statement_timeout", millis(options.statement_timeout)),
@@ -224,14 +225,14 @@ impl From<&SessionOptions> for Settings {
             ("idle_in_transaction_session_timeout", millis(options.idle_in_transaction_timeout)),
             ("client_connection_check_interval", "1s".into()),
             ("timezone", "UTC".into()),
-            (
-                "plan_cache_mode",
-                match options.plans {
-                    Plans::Once => "force_generic_plan".into(),
-                    Plans::AsPostgresSeesFit => "auto".into(),
-                },
-            ),
-        ])
+        ];
+        if options.plans == Plans::Once {
+            // A table that was empty when it was last analyzed is read whole, whatever it holds by now, until it is
+            // analyzed again; each statement that is planned once has an index to go by.
+            settings.extend(["enable_seqscan", "enable_bitmapscan"].map(|name| (name, "off".to_owned())));
+            settings.push(("plan_cache_mode", "force_generic_plan".to_owned()));
+        }
+        Self(settings)
     }
 }
 
@@ -239,7 +240,8 @@ impl Settings {
     async fn establish(&self, session: &mut PgConnection) -> Result<(), sqlx::Error> {
         for (name, value) in &self.0 {
             // Not every system lets a session watch its client's socket; nothing that was promised depends on it.
-            let optional = ["client_connection_check_interval", "plan_cache_mode"].contains(name);
+            let optional =
+                name.starts_with("enable_") || ["client_connection_check_interval", "plan_cache_mode"].contains(name);
             let set = sqlx::query("select set_config($1, $2, false)").bind(*name).bind(value).execute(&mut *session);
             match set.await {
                 Err(sqlx::Error::Database(_)) if optional => {}

@@ -2,6 +2,7 @@
 //! none of this is asked.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sqlx::postgres::PgConnection;
 
@@ -12,7 +13,7 @@ use crate::domain::{EventKey, EventState, MessageSid, TraceContext};
 /// Keeps the traces of a batch's new events with what they wait for: their message, or its confirmation.
 pub(super) async fn carry<'a>(
     session: &mut PgConnection,
-    events: impl Iterator<Item = (&'a EventKey, &'a Told)>,
+    events: impl Iterator<Item = (&'a EventKey, &'a Arc<Told>)>,
     outcome: &mut Outcome,
 ) -> Result<(), sqlx::Error> {
     let mut parked: BTreeMap<&EventKey, &TraceContext> = BTreeMap::new();
