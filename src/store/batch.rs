@@ -346,7 +346,8 @@ mod tests {
         let ((first, refused), (second, mut waits)) = (oneshot::channel(), oneshot::channel());
         let commands = [(contradicts, first), (sound.clone(), second)]
             .map(|(event, waiter)| Command::Accept(Told::new(event, None), waiter))
-            .into();
+            .into_iter()
+            .collect::<Vec<_>>();
         let plan = Plan::of(&commands);
         // The first one was taken back; nothing is stored under the key.
         let untried = answer(commands, Outcome::default(), &plan);
