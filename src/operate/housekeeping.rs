@@ -41,6 +41,9 @@ pub struct Housekeeper {
     options: HousekeepingOptions,
 }
 
+/// Of the time, one part in so many goes into measuring.
+const MEASURES_AT_MOST: u32 = 20;
+
 /// Steps of one kind that follow each other before the next kind gets its turn.
 const MOST_STEPS: u32 = 20;
 
@@ -53,7 +56,10 @@ impl Housekeeper {
     pub async fn run(self, stop: CancellationToken) {
         let mut next_tidy = Instant::now();
         while !stop.is_cancelled() {
+            let began = Instant::now();
             let measured = self.measure().await;
+            // What is owed is counted one by one; a backlog of millions must not be counted all the time.
+            let pause = self.options.measure_every.max(began.elapsed() * MEASURES_AT_MOST);
             telemetry::db_up(measured.is_ok());
             let mut done = measured;
             if done.is_ok() && next_tidy <= Instant::now() {
@@ -67,8 +73,7 @@ impl Housekeeper {
                     tracing::warn!(%error, "Could not keep house; trying again after a pause");
                 }
             }
-            let pause = tokio::time::sleep(self.options.measure_every);
-            if stop.run_until_cancelled(pause).await.is_none() {
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return;
             }
         }

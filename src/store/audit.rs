@@ -53,8 +53,8 @@ impl Upkeep {
         self.audited(ALL, None).await
     }
 
-    /// Audits what came lately, up to 20,000 events and as many messages, and all that is parked, pending or given up: cheap
-    /// enough for a metric, however much came.
+    /// Audits what came lately, up to 5,000 of each kind of row: cheap enough for a metric, however much came and however
+    /// much waits.
     ///
     /// # Errors
     /// Where Postgres does not answer in time.
@@ -88,7 +88,7 @@ impl Upkeep {
 
 /// One statement, so one snapshot. `$2`: how far back to look, in seconds; null for all.
 macro_rules! audit {
-    ($event:literal, $message:literal) => {
+    ($event:literal, $message:literal, $most:literal) => {
         concat!("-- Upkeep::audit
     with since as materialized (
         select coalesce($1, clock_timestamp()) - make_interval(secs => $2) as moment
@@ -134,21 +134,21 @@ macro_rules! audit {
         from placed
     ),
     strays as (
-        select (select count(*) from feedback f
+        select (select count(*) from (select * from feedback ", $most, ") as f
                 where not exists (select from message m where m.message_sid = f.message_sid and m.owed_at is not null)
                    or (f.lease_token is null) <> (f.lease_until is null)
                    or least(f.attempts, f.failures, f.ambiguous, f.lost) < 0)
-             + (select count(*) from dead_letter d
-                where ($2 is null or d.died_at >= (select moment from since))
-                  and not exists (select from message m where m.message_sid = d.message_sid and m.owed_at is not null))
+             + (select count(*)
+                from (select * from dead_letter where $2 is null or died_at >= (select moment from since) ", $most, ") as d
+                where not exists (select from message m where m.message_sid = d.message_sid and m.owed_at is not null))
              + (select count(*) from confirmation c
                 where $2 is null
                   and not exists (select from message m where m.message_sid = c.message_sid and m.owed_at is not null))
-             + (select count(*) from parked p
+             + (select count(*) from (select * from parked ", $most, ") as p
                 where not exists (select from event e where (e.namespace, e.event_id) = (p.namespace, p.event_id)))
-             + (select count(*) from expired x
-                where ($2 is null or x.expired_at >= (select moment from since))
-                  and not exists (select from event e where (e.namespace, e.event_id) = (x.namespace, x.event_id)))
+             + (select count(*)
+                from (select * from expired where $2 is null or expired_at >= (select moment from since) ", $most, ") as x
+                where not exists (select from event e where (e.namespace, e.event_id) = (x.namespace, x.event_id)))
                as astray
     )
     select events.accepted, events.parked::bigint, events.resolved::bigint, events.expired::bigint,
@@ -158,14 +158,15 @@ macro_rules! audit {
     };
 }
 
-const ALL: &str = audit!("event", "message m");
+const ALL: &str = audit!("event", "message m", "");
 
 /// A peak must not make the audit of it another one.
 const LATELY: &str = audit!(
     "(
-            select * from event where accepted_at >= (select moment from since) order by accepted_at desc limit 20000
+            select * from event where accepted_at >= (select moment from since) order by accepted_at desc limit 5000
         ) as event",
     "(
-            select * from message where registered_at >= (select moment from since) order by registered_at desc limit 20000
-        ) as m"
+            select * from message where registered_at >= (select moment from since) order by registered_at desc limit 5000
+        ) as m",
+    "limit 5000"
 );

@@ -226,6 +226,8 @@ impl From<&SessionOptions> for Settings {
             ("client_connection_check_interval", "1s".into()),
             ("timezone", "UTC".into()),
         ];
+        // A statement over a table that has grown since it was analyzed is compiled for seconds, to save milliseconds.
+        settings.push(("jit", "off".to_owned()));
         if options.plans == Plans::Once {
             // A table that was empty when it was last analyzed is read whole, whatever it holds by now, until it is
             // analyzed again; each statement that is planned once has an index to go by.
@@ -240,8 +242,8 @@ impl Settings {
     async fn establish(&self, session: &mut PgConnection) -> Result<(), sqlx::Error> {
         for (name, value) in &self.0 {
             // Not every system lets a session watch its client's socket; nothing that was promised depends on it.
-            let optional =
-                name.starts_with("enable_") || ["client_connection_check_interval", "plan_cache_mode"].contains(name);
+            let optional = name.starts_with("enable_")
+                || ["client_connection_check_interval", "jit", "plan_cache_mode"].contains(name);
             let set = sqlx::query("select set_config($1, $2, false)").bind(*name).bind(value).execute(&mut *session);
             match set.await {
                 Err(sqlx::Error::Database(_)) if optional => {}

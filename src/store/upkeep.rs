@@ -103,16 +103,28 @@ impl Upkeep {
     pub async fn pull_in(&self, longest_backoff: Duration) -> Result<u64, StoreError> {
         self.step(
             "-- Upkeep::pull_in
-            with moment as materialized (select coalesce($1, clock_timestamp()) as now),
+            with recursive moment as materialized (select coalesce($1, clock_timestamp()) as now),
+            -- Lane by lane, through the index of what is due: however much is owed, what is put off is at its end.
+            lane (account_sid) as (
+                (select account_sid from feedback order by account_sid limit 1)
+                union all
+                select (select f.account_sid from feedback f
+                        where f.account_sid > lane.account_sid order by f.account_sid limit 1)
+                from lane where lane.account_sid is not null
+            ),
             far as materialized (
-                select message_sid from feedback
-                where due_at > (select now from moment) + make_interval(secs => $2)
-                  -- What an operator replays is spread over as long as it takes: it was tried, and not put off by that.
-                  and (not tried or lost + failures + ambiguous > 0
-                       or exists (select from attempt a
-                                  where (a.message_sid, a.number, a.verdict)
-                                        = (feedback.message_sid, feedback.attempts, 'retry')))
-                order by message_sid limit $3 for update skip locked
+                select put_off.message_sid
+                from lane cross join (values (false), (true)) as which (tried) cross join lateral (
+                    select message_sid from feedback
+                    where feedback.account_sid = lane.account_sid and feedback.tried = which.tried
+                      and due_at > (select now from moment) + make_interval(secs => $2)
+                      -- What an operator replays is spread over as long as it takes: it was tried, and not put off by that.
+                      and (not tried or lost + failures + ambiguous > 0
+                           or exists (select from attempt a
+                                      where (a.message_sid, a.number, a.verdict)
+                                            = (feedback.message_sid, feedback.attempts, 'retry')))
+                    limit $3 for update skip locked
+                ) as put_off
             )
             update feedback set due_at = moment.now from moment, far where feedback.message_sid = far.message_sid",
             longest_backoff,
