@@ -1,7 +1,8 @@
 //! All that intake can do to the store: hand in a command, and wait until it is durable.
 //!
-//! Group commit: a few writers take whatever has queued the moment they are free, with no timer and no added delay, and
-//! commit it as one transaction. Under load many callers share one commit; alone, a caller waits for its own only.
+//! Group commit: a writer takes whatever has queued, with no timer and no added delay, and commits it as one transaction;
+//! what comes meanwhile is the next one's: see [`super::turn`]. Under load many callers share one commit; alone, a caller
+//! waits for its own only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::door::Doors;
 use super::express::{Express, split};
 use super::record::{Terms, record};
 use super::session::Sessions;
+use super::turn::{Turn, Turns};
 use super::{Accepted, NotTaken, Registered, StoreError};
 use crate::domain::{Event, Registration};
 use crate::telemetry;
@@ -24,7 +26,7 @@ use crate::telemetry;
 /// Bounds of the group commit.
 #[derive(Clone, Debug)]
 pub struct InboxOptions {
-    /// Transactions at once. One or two lose under low load: everybody waits for the commit before theirs.
+    /// Transactions at once, at most.
     pub writers: u32,
     /// Most commands in one transaction.
     pub batch: usize,
@@ -122,10 +124,12 @@ impl Inbox {
         options: &InboxOptions,
     ) -> JoinSet<()> {
         let mut writers = JoinSet::new();
+        let turns = Arc::new(Turns::default());
         for _ in 0..options.writers {
             let writer = Writer {
                 waiting: self.waiting.clone(),
                 closing: self.closing.clone(),
+                turns: turns.clone(),
                 sessions: sessions.clone(),
                 clock: clock.clone(),
                 doors: doors.clone(),
@@ -141,6 +145,7 @@ impl Inbox {
 struct Writer {
     waiting: Arc<Mutex<mpsc::Receiver<Command>>>,
     closing: CancellationToken,
+    turns: Arc<Turns>,
     sessions: Sessions,
     clock: Clock,
     doors: Doors,
@@ -151,7 +156,7 @@ struct Writer {
 impl Writer {
     async fn run(self) {
         loop {
-            let commands = self.next().await;
+            let (commands, _turn) = self.next().await;
             if commands.is_empty() {
                 return;
             }
@@ -159,9 +164,9 @@ impl Writer {
         }
     }
 
-    /// What has queued; nothing only when the inbox is closed and empty. One free writer waits at the queue, the others
-    /// behind it: so it is the one at the queue who closes it.
-    async fn next(&self) -> Vec<Command> {
+    /// What has queued when it is our turn; nothing only when the inbox is closed and empty. One free writer waits at the
+    /// queue, the others behind it: so it is the one at the queue who closes it.
+    async fn next(&self) -> (Vec<Command>, Turn<'_>) {
         let mut commands = Vec::new();
         let mut waiting = self.waiting.lock().await;
         tokio::select! {
@@ -171,7 +176,15 @@ impl Writer {
                 waiting.recv_many(&mut commands, self.batch).await;
             }
         }
-        commands
+        if !commands.is_empty() {
+            self.turns.wait().await;
+        }
+        while commands.len() < self.batch
+            && let Ok(command) = waiting.try_recv()
+        {
+            commands.push(command);
+        }
+        (commands, self.turns.set_out())
     }
 
     /// Most commands go the short way; what it left over takes the long one.

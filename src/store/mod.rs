@@ -33,6 +33,7 @@ mod row;
 mod session;
 mod settle;
 mod trace;
+mod turn;
 mod upkeep;
 mod view;
 
