@@ -71,21 +71,33 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    fn may_set_out(turns: &Turns) -> bool {
+        turns.wait().now_or_never().is_some()
+    }
+
+    #[tokio::test]
     async fn the_next_waits_for_the_one_under_way_and_not_for_one_that_is_stuck() {
         let turns = Turns::default();
-        assert!(turns.wait().now_or_never().is_some(), "nobody is under way");
-
+        assert!(may_set_out(&turns), "nobody is under way");
         let first = turns.set_out();
-        assert!(turns.wait().now_or_never().is_none());
+        assert!(!may_set_out(&turns));
         drop(first);
-        assert!(turns.wait().now_or_never().is_some());
+        assert!(may_set_out(&turns));
 
-        let (_stuck, began) = (turns.set_out(), Instant::now());
-        turns.wait().await;
-        assert_eq!(began.elapsed(), PATIENCE);
-
+        let _stuck = turns.set_out();
+        turns.0.send_modify(|under_way| under_way.since -= PATIENCE);
+        assert!(may_set_out(&turns));
         let _beside_it = turns.set_out();
-        assert!(turns.wait().now_or_never().is_none(), "the latest counts");
+        assert!(!may_set_out(&turns), "the latest counts");
+    }
+
+    #[tokio::test]
+    async fn who_waits_sets_out_as_soon_as_the_one_under_way_has_ended() {
+        let turns = Turns::default();
+        let first = turns.set_out();
+        let mut waiting = Box::pin(turns.wait());
+        assert!((&mut waiting).now_or_never().is_none());
+        drop(first);
+        assert!(waiting.now_or_never().is_some());
     }
 }
