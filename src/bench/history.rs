@@ -20,8 +20,13 @@ pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     let mut runs = Runs::new(ROUND);
     for run in 1..=bench.plan.runs {
         bench.tell(&format!("beside the history, run {run} of {}", bench.plan.runs));
-        runs.add("without, intake", intake::at_256(bench, &new).await?);
-        runs.add("intake at 256 connections", intake::at_256(bench, &old).await?);
+        let (without, with) = (intake::at_256(bench, &new).await?, intake::at_256(bench, &old).await?);
+        runs.add("without, intake", without.accepted_per_second);
+        runs.add("intake at 256 connections", with.accepted_per_second);
+        // A page that is touched for the first time since a checkpoint is written to the log whole, and random keys touch
+        // another page each time.
+        runs.add("without, log", without.wal_bytes);
+        runs.add("intake at 256 connections, log", with.wal_bytes);
         for database in [&new, &old] {
             // What intake alone has left behind.
             database.execute("truncate feedback").await?;
@@ -43,6 +48,7 @@ fn figures(runs: &Runs) -> Vec<Figure> {
     let soon = Some(Goal::AtMost(20.0));
     let figures = [
         runs.ratio("intake at 256 connections", "events/s", "without, intake", WITHOUT, nearly),
+        runs.ratio("intake at 256 connections, log", "bytes/event", "without, log", WITHOUT, None),
         runs.ratio("drain, 0 ms sink, 64 in flight", "/s", "without, drain", WITHOUT, nearly),
         runs.ratio("whole path at saturation", "events/s", "without, whole", WITHOUT, nearly),
         runs.figure("list of 100 dead letters, by HTTP", "ms", soon),

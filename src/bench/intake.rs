@@ -156,13 +156,13 @@ pub(super) async fn batches(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// What the history is compared with: intake at 256 connections.
-pub(super) async fn at_256(bench: &mut Bench, database: &Database) -> anyhow::Result<f64> {
+pub(super) async fn at_256(bench: &mut Bench, database: &Database) -> anyhow::Result<Measured> {
     let mut confirmd = bench.confirmd(database, "intake", 64).await?;
     // The first second of a process finds empty pools and unplanned statements.
     warm(bench, database, &mut confirmd).await?;
     let measured = single(bench, database, &mut confirmd, 256, true).await?;
     confirmd.stop().await?;
-    Ok(measured.accepted_per_second)
+    Ok(measured)
 }
 
 async fn warm(bench: &mut Bench, database: &Database, server: &mut Serving) -> anyhow::Result<()> {

@@ -58,6 +58,6 @@ impl Plan {
 
     /// More than are answered in one burst, on any machine that one would run this on.
     pub(super) fn most(&self) -> u32 {
-        u32::try_from(self.burst.as_millis() * 60).unwrap_or(u32::MAX)
+        u32::try_from(self.burst.as_millis() * 45).unwrap_or(u32::MAX)
     }
 }

@@ -11,7 +11,7 @@ pub struct Intake {
     pub max_waiting: usize,
     /// Commands of one caller that wait for them. So whoever floods leaves room for the others.
     pub max_waiting_per_caller: usize,
-    /// Writer tasks, each with one transaction at a time.
+    /// Writer tasks, each with one transaction at a time: they follow each other unless one is stuck.
     pub writers: u32,
     /// Commands in one transaction at most.
     pub batch: usize,

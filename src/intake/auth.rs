@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::{problem::Problem, share::Share};
-use crate::domain::{CallerName, Namespace, Scope};
+use crate::{
+    domain::{CallerName, Namespace, Scope},
+    store::Party,
+};
 
 /// A calling service, as it is configured.
 #[derive(Clone, Debug)]
@@ -27,6 +30,7 @@ pub struct CallerOptions {
 pub(super) struct Caller {
     options: Arc<CallerOptions>,
     share: Arc<Share>,
+    party: Party,
 }
 
 impl Caller {
@@ -40,6 +44,11 @@ impl Caller {
 
     pub(super) fn may(&self, scope: Scope) -> bool {
         self.options.scopes.contains(&scope)
+    }
+
+    /// As whom it takes turns at the store.
+    pub(super) fn party(&self) -> &Party {
+        &self.party
     }
 
     /// What this caller has waiting, by whichever of its tokens.
@@ -66,7 +75,7 @@ fn by_digest(callers: Vec<CallerOptions>, before: &[([u8; 32], Caller)]) -> ByDi
         let digests = options.token_digests.clone();
         let known = before.iter().find(|(_, known)| *known.name() == options.name);
         let share = known.map(|(_, known)| known.share.clone()).unwrap_or_default();
-        let caller = Caller { options: Arc::new(options), share };
+        let caller = Caller { party: Party::from(&options.name), options: Arc::new(options), share };
         digests.into_iter().map(move |digest| (digest, caller.clone()))
     });
     by_digest.collect()

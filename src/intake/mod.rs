@@ -96,13 +96,13 @@ impl Intake {
     }
 
     async fn register(&self, caller: &Caller, registration: Registration) -> Result<Registered, NotTaken> {
-        let (room, intake) = (self.room(caller, 1)?, self.clone());
-        room.until(async move { intake.inbox.register(registration).await }).await
+        let (room, inbox) = (self.room(caller, 1)?, self.inbox.of(caller.party()));
+        room.until(async move { inbox.register(registration).await }).await
     }
 
     async fn accept(&self, caller: &Caller, event: Event) -> Result<Accepted, NotTaken> {
-        let (room, intake) = (self.room(caller, 1)?, self.clone());
-        room.until(async move { intake.inbox.accept(event).await }).await
+        let (room, inbox) = (self.room(caller, 1)?, self.inbox.of(caller.party()));
+        room.until(async move { inbox.accept(event).await }).await
     }
 
     async fn accept_all(&self, caller: &Caller, events: Vec<Event>) -> Vec<Result<Accepted, NotTaken>> {
@@ -110,8 +110,8 @@ impl Intake {
             Ok(room) => room,
             Err(because) => return events.iter().map(|_| Err(because)).collect(),
         };
-        let intake = self.clone();
-        room.until(async move { intake.inbox.accept_all(events).await }).await
+        let inbox = self.inbox.of(caller.party());
+        room.until(async move { inbox.accept_all(events).await }).await
     }
 }
 

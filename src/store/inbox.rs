@@ -7,15 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::batch::{Command, Outcome, Plan, Told, answer, refuse};
 use super::clock::Clock;
 use super::door::Doors;
 use super::express::{Express, split};
+use super::queue::{Party, Queue};
 use super::record::{Terms, record};
 use super::session::Sessions;
 use super::turn::{Turn, Turns};
@@ -36,18 +36,21 @@ pub struct InboxOptions {
     pub lease: Duration,
 }
 
-/// The way in. Cheap to clone.
+/// The way in, for one caller. Cheap to clone.
 #[derive(Clone)]
 pub struct Inbox {
-    queue: mpsc::Sender<Command>,
-    waiting: Arc<Mutex<mpsc::Receiver<Command>>>,
-    closing: CancellationToken,
+    queue: Arc<Queue<Command>>,
+    party: Party,
 }
 
 impl Inbox {
     pub(super) fn new(max_waiting: usize) -> Self {
-        let (queue, waiting) = mpsc::channel(max_waiting);
-        Self { queue, waiting: Arc::new(Mutex::new(waiting)), closing: CancellationToken::new() }
+        Self { queue: Arc::new(Queue::new(max_waiting)), party: Party::ourselves() }
+    }
+
+    /// The same, for this caller: what it hands in waits behind its own, and takes turns with the others'.
+    pub fn of(&self, party: &Party) -> Self {
+        Self { queue: self.queue.clone(), party: party.clone() }
     }
 
     /// Maps an action to a message, and resolves the events that waited for it.
@@ -90,28 +93,17 @@ impl Inbox {
         taken
     }
 
-    /// All of them or none: half a batch in the queue would take the other callers' room for nothing.
     fn hand_in(&self, commands: Vec<Command>) -> Result<(), NotTaken> {
         let count = commands.len();
-        self.try_hand_in(commands).inspect_err(|because| telemetry::not_taken(count, because.as_str()))
-    }
-
-    fn try_hand_in(&self, commands: Vec<Command>) -> Result<(), NotTaken> {
-        if self.closing.is_cancelled() {
-            return Err(NotTaken::Unavailable);
-        }
-        let places = self.queue.try_reserve_many(commands.len()).map_err(|full| match full {
-            mpsc::error::TrySendError::Full(()) => NotTaken::QueueFull,
-            mpsc::error::TrySendError::Closed(()) => NotTaken::Unavailable,
-        })?;
-        places.zip(commands).for_each(|(place, command)| place.send(command));
-        telemetry::queue_waiting(self.queue.max_capacity() - self.queue.capacity());
+        let waiting = self.queue.push(&self.party, commands);
+        let waiting = waiting.inspect_err(|because| telemetry::not_taken(count, because.as_str()))?;
+        telemetry::queue_waiting(waiting);
         Ok(())
     }
 
     /// No more is taken; what has queued is still written.
     pub(super) fn close(&self) {
-        self.closing.cancel();
+        self.queue.close();
     }
 
     /// Starts the writers: tasks of their own, so that no caller who hangs up can cut a transaction in two. They end
@@ -125,10 +117,11 @@ impl Inbox {
     ) -> JoinSet<()> {
         let mut writers = JoinSet::new();
         let turns = Arc::new(Turns::default());
+        let place = Arc::new(Mutex::new(()));
         for _ in 0..options.writers {
             let writer = Writer {
-                waiting: self.waiting.clone(),
-                closing: self.closing.clone(),
+                queue: self.queue.clone(),
+                place: place.clone(),
                 turns: turns.clone(),
                 sessions: sessions.clone(),
                 clock: clock.clone(),
@@ -143,8 +136,9 @@ impl Inbox {
 }
 
 struct Writer {
-    waiting: Arc<Mutex<mpsc::Receiver<Command>>>,
-    closing: CancellationToken,
+    queue: Arc<Queue<Command>>,
+    /// Where one free writer waits at the queue, and the others behind it.
+    place: Arc<Mutex<()>>,
     turns: Arc<Turns>,
     sessions: Sessions,
     clock: Clock,
@@ -164,27 +158,13 @@ impl Writer {
         }
     }
 
-    /// What has queued when it is our turn; nothing only when the inbox is closed and empty. One free writer waits at the
-    /// queue, the others behind it: so it is the one at the queue who closes it.
+    /// What has queued when it is our turn; nothing only when the inbox is closed and empty.
     async fn next(&self) -> (Vec<Command>, Turn<'_>) {
-        let mut commands = Vec::new();
-        let mut waiting = self.waiting.lock().await;
-        tokio::select! {
-            _ = waiting.recv_many(&mut commands, self.batch) => {}
-            () = self.closing.cancelled() => {
-                waiting.close();
-                waiting.recv_many(&mut commands, self.batch).await;
-            }
-        }
-        if !commands.is_empty() {
+        let _place = self.place.lock().await;
+        if self.queue.has_some().await {
             self.turns.wait().await;
         }
-        while commands.len() < self.batch
-            && let Ok(command) = waiting.try_recv()
-        {
-            commands.push(command);
-        }
-        (commands, self.turns.set_out())
+        (self.queue.take(self.batch), self.turns.set_out())
     }
 
     /// Most commands go the short way; what it left over takes the long one.

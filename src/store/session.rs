@@ -12,6 +12,8 @@ use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Postgres};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::StoreError;
 
@@ -48,7 +50,13 @@ pub enum Plans {
 pub(super) struct Sessions {
     pool: PgPool,
     deadline: Duration,
+    /// Not before this may a new connection be tried; one at a time.
+    reconnect: Arc<Mutex<Instant>>,
 }
+
+/// Between tries to connect to a Postgres that refuses. Each unit of work would try at once otherwise, and hundreds a second
+/// keep a server busy that has no room as it is.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Tries of a unit of work that met a deadlock, a serialization failure or a broken connection.
 const TRIES: u32 = 3;
@@ -69,7 +77,7 @@ impl Sessions {
                 Box::pin(async move { settings.establish(session).await })
             })
             .connect_lazy_with(connect.application_name(&format!("confirmd-{name}")));
-        Self { pool, deadline: options.deadline }
+        Self { pool, deadline: options.deadline, reconnect: Arc::new(Mutex::new(Instant::now())) }
     }
 
     pub(super) fn pool(&self) -> &PgPool {
@@ -97,16 +105,37 @@ impl Sessions {
         self.tried(Unit::Statements, work).await
     }
 
+    async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let is_full = || self.pool.options().get_max_connections() <= self.pool.size();
+        if let Some(session) = self.pool.try_acquire() {
+            return Ok(session);
+        }
+        if is_full() {
+            return self.pool.acquire().await;
+        }
+        let mut not_before = self.reconnect.lock().await;
+        if is_full() {
+            drop(not_before);
+            return self.pool.acquire().await;
+        }
+        tokio::time::sleep_until(*not_before).await;
+        let acquired = self.pool.acquire().await;
+        if acquired.is_err() {
+            *not_before = Instant::now() + RECONNECT_PAUSE;
+        }
+        acquired
+    }
+
     async fn tried<T, Work>(&self, unit: Unit, mut work: Work) -> Result<T, StoreError>
     where
         Work: for<'s> FnMut(&'s mut PgConnection) -> BoxFuture<'s, Result<T, sqlx::Error>> + Send,
         T: Send,
     {
-        let deadline = tokio::time::Instant::now() + self.deadline;
+        let deadline = Instant::now() + self.deadline;
         let mut tries = 0;
         loop {
             tries += 1;
-            let acquired = tokio::time::timeout_at(deadline, self.pool.acquire()).await;
+            let acquired = tokio::time::timeout_at(deadline, self.acquire()).await;
             let session = acquired.map_err(|_| StoreError::Deadline)?.map_err(StoreError::from)?;
             let mut session = Lent { session, whole: false };
             let done = tokio::time::timeout_at(deadline, unit.of(&mut session.session, &mut work)).await;
