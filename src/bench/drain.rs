@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::Instant;
 
-use super::burst::Bench;
+use super::burst::{Bench, confirmed, heard};
 use super::os;
 use super::rig::Database;
 use super::runs::Runs;
@@ -77,9 +77,9 @@ pub(super) async fn at_once(
 ) -> anyhow::Result<Drained> {
     let from = bench.numbers(number);
     database.owe(from, number).await?;
-    let cpu = bench.rig.cpu();
+    let (cpu, heard_before) = (bench.rig.cpu(), heard(&bench.sink).await?);
     let mut confirmd = bench.confirmd(database, "worker", concurrency).await?;
-    super::burst::confirmed(database, &mut confirmd).await?;
+    confirmed(database, &mut confirmd, &bench.sink, heard_before + u64::from(number)).await?;
     let ended = super::wire::micros();
     let each = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e6 / f64::from(number));
     let service_us = each(os::cpu(confirmd.pid));
@@ -101,10 +101,10 @@ async fn for_a_while(bench: &mut Bench, database: &Database, concurrency: u32) -
     database.owe(from, missing).await?;
     let mut confirmd = bench.confirmd_with(database, "worker", concurrency, &bench.slow_sink).await?;
     tokio::time::sleep(TO_FIND_THE_LIMIT).await;
-    let before = heard(bench).await?;
+    let before = heard(&bench.slow_sink).await?;
     let began = Instant::now();
     tokio::time::sleep(bench.plan.slow_drain).await;
-    let after = heard(bench).await?;
+    let after = heard(&bench.slow_sink).await?;
     confirmd.check()?;
     let per_second = (after - before) as f64 / began.elapsed().as_secs_f64();
     ensure!(database.owes_something().await?, "the backlog was too small");
@@ -115,7 +115,3 @@ async fn for_a_while(bench: &mut Bench, database: &Database, concurrency: u32) -
 
 /// A lane doubles what it has in flight with each answer's round: eight rounds of 80 ms to a thousand.
 const TO_FIND_THE_LIMIT: Duration = Duration::from_millis(1500);
-
-async fn heard(bench: &Bench) -> anyhow::Result<u64> {
-    arrivals(bench.slow_sink.address, 0, 0).await.map(|(requests, _)| requests)
-}

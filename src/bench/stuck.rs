@@ -4,7 +4,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::time::{Duration, Instant};
 
-use super::burst::{Bench, confirmed};
+use super::burst::{Bench, confirmed, heard};
 use super::rig::Database;
 use super::runs::Runs;
 use super::table::{Figure, Goal};
@@ -54,11 +54,12 @@ async fn claims(bench: &mut Bench, database: &Database) -> anyhow::Result<(f64, 
     let from = bench.numbers(number);
     database.owe(from, number).await?;
     bench.rig.count_statements(database).await?;
+    let in_all = heard(&bench.sink).await? + u64::from(number);
     let mut confirmd = bench.confirmd(database, "worker", 64).await?;
     let until = Instant::now() + Duration::from_secs(120);
     let mut first = None;
     let mut until_four_fifths = None;
-    while database.owes_something().await? && Instant::now() < until {
+    while heard(&bench.sink).await? < in_all && Instant::now() < until {
         let so_far = claimed(database).await?;
         if first.is_none() && f64::from(number) / 5.0 <= so_far.rows {
             first = Some(so_far);
@@ -68,7 +69,7 @@ async fn claims(bench: &mut Bench, database: &Database) -> anyhow::Result<(f64, 
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    confirmed(database, &mut confirmd).await?;
+    confirmed(database, &mut confirmd, &bench.sink, in_all).await?;
     let all = claimed(database).await?;
     bench.rig.statements(database).await?;
     confirmd.stop().await?;
