@@ -153,8 +153,17 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
 async fn measure(bench: &mut Bench, rounds: &[Round], json: bool) -> anyhow::Result<()> {
     let postgres = bench.rig.empty_database("postgres").await?.version().await?;
     let mut figures = Vec::new();
+    let mut failed = None;
     for round in rounds {
-        figures.extend(round.run(bench).await?);
+        match round.run(bench).await {
+            Ok(measured) => figures.extend(measured),
+            // What was measured before is worth showing.
+            Err(error) => {
+                bench.missing.push(format!("this and the following rounds: {round:?}, which failed: {error:#}"));
+                failed = Some(error);
+                break;
+            }
+        }
     }
     let plan = &bench.plan;
     let table = Table {
@@ -173,7 +182,8 @@ async fn measure(bench: &mut Bench, rounds: &[Round], json: bool) -> anyhow::Res
     if json {
         serde_json::to_writer_pretty(io::stdout(), &table)?;
         println!();
-        return Ok(());
+    } else {
+        table.write(&mut io::stdout())?;
     }
-    Ok(table.write(&mut io::stdout())?)
+    failed.map_or(Ok(()), Err)
 }
