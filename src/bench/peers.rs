@@ -32,6 +32,8 @@ struct Said {
 pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     let peers = prepared(bench).await?;
     let database = bench.rig.database("drain").await?;
+    // The peers count their jobs from 0, and the sink notes the first arrival of a number.
+    bench.numbers(bench.plan.backlog);
     let mut runs = Runs::new(ROUND);
     for run in 1..=bench.plan.runs {
         bench.tell(&format!("confirmd beside its peers, run {run} of {}", bench.plan.runs));
