@@ -19,7 +19,7 @@ pub struct Database {
     pub intake_connections: u32,
     /// For claiming and settling.
     pub delivery_connections: u32,
-    /// For reads, probes and operators' commands.
+    /// For reads, probes, operators' commands and housekeeping.
     pub read_connections: u32,
     /// How long to wait for a free connection.
     pub acquire_timeout: Duration,

@@ -135,11 +135,12 @@ impl Housekeeper {
         upkeep.pull_in(self.options.longest_backoff).await?;
         for _ in 0..MOST_STEPS {
             // Events before their messages, messages before their actions.
-            let forgotten =
-                upkeep.forget_events().await? + upkeep.forget_messages().await? + upkeep.forget_actions().await?;
+            let forgotten = upkeep.forget_events().await? + upkeep.forget_messages().await?;
             if forgotten == 0 {
+                // So nothing has lost what referred to it either, and no action need be looked for among all of them.
                 break;
             }
+            upkeep.forget_actions().await?;
             tracing::debug!(forgotten, "Forgot what is older than the retention");
         }
         upkeep.forget_operations().await?;

@@ -18,9 +18,9 @@ pub struct StoreOptions {
     pub connect: PgConnectOptions,
     /// For the writers of the inbox.
     pub intake: SessionOptions,
-    /// For claiming, settling and upkeep.
+    /// For claiming and settling.
     pub delivery: SessionOptions,
-    /// For receipts, lists and operators' commands.
+    /// For receipts, lists, operators' commands and upkeep.
     pub reads: SessionOptions,
     pub inbox: InboxOptions,
     pub outbox: OutboxOptions,
@@ -57,7 +57,8 @@ impl Store {
             outbox: Outbox { sessions: delivery.clone(), clock: clock.clone(), options: outbox },
             ledger: Ledger { sessions: reads.clone(), clock: clock.clone(), accounts: accounts.clone() },
             operator: Operator { sessions: reads.clone(), clock: clock.clone(), accounts, actor: Actor::process() },
-            upkeep: Upkeep { sessions: delivery.clone(), clock: clock.clone(), options: upkeep },
+            // Its statements read much at times, and Postgres knows best how.
+            upkeep: Upkeep { sessions: reads.clone(), clock: clock.clone(), options: upkeep },
             intake,
             delivery,
             reads,
