@@ -105,6 +105,7 @@ impl Sessions {
         self.tried(Unit::Statements, work).await
     }
 
+    /// A connection that is idle, or a new one; new ones are tried one at a time, and after a refusal not at once.
     async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         let is_full = || self.pool.options().get_max_connections() <= self.pool.size();
         if let Some(session) = self.pool.try_acquire() {
@@ -119,6 +120,10 @@ impl Sessions {
             return self.pool.acquire().await;
         }
         tokio::time::sleep_until(*not_before).await;
+        // Where there is no room for a new one, somebody may have given one back meanwhile.
+        if let Some(session) = self.pool.try_acquire() {
+            return Ok(session);
+        }
         let acquired = self.pool.acquire().await;
         if acquired.is_err() {
             *not_before = Instant::now() + RECONNECT_PAUSE;
