@@ -131,6 +131,17 @@ impl Sessions {
         acquired
     }
 
+    /// As [`Self::acquire`], passing over the connections that are dead. What ends one ends all as a rule, a restart of
+    /// Postgres for instance, and a unit of work would spend its tries on finding that out, one by one.
+    async fn acquire_alive(&self) -> Result<Lent, sqlx::Error> {
+        loop {
+            let mut lent = Lent::from(self.acquire().await?);
+            if lent.session.ping().await.is_ok() {
+                return Ok(lent);
+            }
+        }
+    }
+
     async fn tried<T, Work>(&self, unit: Unit, mut work: Work) -> Result<T, StoreError>
     where
         Work: for<'s> FnMut(&'s mut PgConnection) -> BoxFuture<'s, Result<T, sqlx::Error>> + Send,
@@ -138,11 +149,14 @@ impl Sessions {
     {
         let deadline = Instant::now() + self.deadline;
         let mut tries = 0;
+        let mut met_a_broken_one = false;
         loop {
             tries += 1;
-            let acquired = tokio::time::timeout_at(deadline, self.acquire()).await;
-            let session = acquired.map_err(|_| StoreError::Deadline)?.map_err(StoreError::from)?;
-            let mut session = Lent { session, whole: false };
+            let acquire = async {
+                if met_a_broken_one { self.acquire_alive().await } else { self.acquire().await.map(Lent::from) }
+            };
+            let acquired = tokio::time::timeout_at(deadline, acquire).await;
+            let mut session = acquired.map_err(|_| StoreError::Deadline)?.map_err(StoreError::from)?;
             let done = tokio::time::timeout_at(deadline, unit.of(&mut session.session, &mut work)).await;
             match done {
                 Ok(Ok(done)) => {
@@ -152,6 +166,7 @@ impl Sessions {
                 Ok(Err(error)) => {
                     let Fault { repeatable, broken } = Fault::of(&error);
                     session.whole = !broken;
+                    met_a_broken_one |= broken;
                     if !repeatable || tries == TRIES {
                         return Err(error.into());
                     }
@@ -167,6 +182,12 @@ impl Sessions {
 struct Lent {
     session: PoolConnection<Postgres>,
     whole: bool,
+}
+
+impl From<PoolConnection<Postgres>> for Lent {
+    fn from(session: PoolConnection<Postgres>) -> Self {
+        Self { session, whole: false }
+    }
 }
 
 impl Drop for Lent {

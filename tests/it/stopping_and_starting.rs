@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor as _, PgConnection};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -16,10 +16,13 @@ use crate::harness::caller::{Answer, Caller, Unanswered, action_of, completed, e
 use crate::harness::far::{Far, target};
 use crate::harness::outside::{eventually, while_watching};
 use crate::harness::process::{Confirmd, Site};
-use crate::harness::world::{account, sid};
+use crate::harness::world::{World, account, sid};
 
 /// How long a process may take beyond its deadline: this machine may be busy.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// Sessions for readers in a [`World`].
+const READERS: i64 = 3;
 
 /// Callers who tell of one login after the other until they are told to stop.
 struct Load {
@@ -470,6 +473,46 @@ async fn who_hangs_up_takes_nobody_elses_acknowledgement_along() {
     assert!(!heard.taken.is_empty());
     has_all(&site, &heard.taken).await;
     site.is_lawful().await;
+}
+
+/// What ends one session ends all of them as a rule; finding that out costs no tries.
+#[tokio::test]
+async fn however_many_sessions_are_dead_the_next_reader_is_answered() {
+    let world = World::new().await;
+    let mut holding = PgConnection::connect(&world.database.url).await.unwrap();
+    holding.execute("begin; lock table account_lane").await.unwrap();
+    let mut reading = JoinSet::new();
+    for _ in 0..READERS {
+        let ledger = world.store.ledger.clone();
+        reading.spawn(async move { ledger.lanes().await });
+    }
+    let watching = tokio::sync::Mutex::new(PgConnection::connect(&world.database.url).await.unwrap());
+    eventually("a session for each reader", || async {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and application_name = 'confirmd-reads' and wait_event_type = 'Lock'",
+        )
+        .fetch_one(&mut *watching.lock().await)
+        .await
+        .unwrap();
+        (waiting == READERS).then_some(())
+    })
+    .await;
+    holding.execute("commit").await.unwrap();
+    while let Some(read) = reading.join_next().await {
+        read.unwrap().unwrap();
+    }
+    // Waits until they have ended.
+    let ended: i64 = sqlx::query_scalar(
+        "select count(*) filter (where ended)
+         from (select pg_terminate_backend(pid, 10000) as ended from pg_stat_activity
+               where datname = current_database() and application_name = 'confirmd-reads') as session",
+    )
+    .fetch_one(&mut holding)
+    .await
+    .unwrap();
+    assert_eq!(ended, READERS);
+    world.store.ledger.ping(GRACE).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
