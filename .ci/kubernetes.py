@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """Validates deploy/kubernetes against Kubernetes's own schemas: the base, and what production makes of it.
 
-No kustomize can be had from the registries that this is to run with, so this renders the few things that the overlay uses
-(resources, images, patches by strategic merge), and refuses whatever else a kustomization says. What it has rendered it
-also holds against the promises that no schema knows.
+Kustomize is in no registry that this is to run with, so this renders the few things that the overlay uses (resources, images,
+patches by strategic merge), and refuses whatever else a kustomization says. Where there is a kubectl, its kustomize renders
+too, and both have to be of one mind. What is rendered is also held against the promises that no schema knows.
+
+    .ci/kubernetes.py [production]      with a folder's name, prints what it renders as JSON
 """
 import copy
+import json
 import pathlib
+import shutil
+import subprocess
 import sys
 import tomllib
 
@@ -75,6 +80,19 @@ def render(folder):
     return rendered
 
 
+def agrees_with_kustomize(rendered, folder):
+    """What to say of the kustomize that is here, if one is."""
+    if not shutil.which("kubectl"):
+        return "no kubectl is here to render them, too"
+    version = yaml.safe_load(subprocess.run(["kubectl", "version", "--client", "--output=yaml"], check=True, capture_output=True).stdout)
+    text = subprocess.run(["kubectl", "kustomize", folder], check=True, capture_output=True).stdout
+    kustomized = {name_of(document): document for document in yaml.safe_load_all(text)}
+    assert kustomized.keys() == rendered.keys(), kustomized.keys() ^ rendered.keys()
+    for name, document in kustomized.items():
+        assert document == rendered[name], f"kustomize renders {name} otherwise:\n{document}\n{rendered[name]}"
+    return f"kustomize {version['kustomizeVersion']} renders the same"
+
+
 def pod_of(document):
     return document["spec"]["template"]["spec"] if document["kind"] in ("Deployment", "Job") else None
 
@@ -126,9 +144,10 @@ def main():
             for document in rendered.values():
                 kubernetes_validate.validate(document, version or kubernetes_validate.latest_version(), strict=True)
         promises(rendered)
-        print(f"{folder.name}: {len(rendered)} documents are as Kubernetes wants them, and agree with each other")
-        if "--print" in sys.argv:
-            yaml.safe_dump_all(rendered.values(), sys.stdout)
+        same = agrees_with_kustomize(rendered, folder)
+        print(f"{folder.name}: {len(rendered)} documents are as Kubernetes wants them, and agree with each other; {same}", file=sys.stderr)
+        if folder.name in sys.argv:
+            json.dump(list(rendered.values()), sys.stdout)
 
 
 main()

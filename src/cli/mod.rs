@@ -348,8 +348,9 @@ pub enum Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Pooled => Self::Database(error),
-            error => Self::TryLater(error.into()),
+            StoreError::Pooled | StoreError::MayNotMigrate(_) => Self::Database(error),
+            // It tells its cause itself.
+            error => Self::TryLater(anyhow::anyhow!("{error}")),
         }
     }
 }

@@ -125,6 +125,11 @@ pub enum StoreError {
          needs pool_mode = session, or no pooler"
     )]
     Pooled,
+    #[error(
+        "this role may not change the schema: {0}. confirmd_migrate may, once deploy/postgres/roles.sql has run in this \
+         very database"
+    )]
+    MayNotMigrate(String),
     #[error("the schema cannot be migrated: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
 }

@@ -1,5 +1,6 @@
 //! Opening the store: pools, schema, writers.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
@@ -149,10 +150,15 @@ pub async fn migrate(connect: &PgConnectOptions) -> Result<Vec<i64>, StoreError>
         pool.close().await;
         match done {
             Ok(()) => return Ok(pending),
-            Err(error) if met_a_lock(&error) && tries < MIGRATION_TRIES => {
-                tracing::info!(tries, "Waiting for a lock to migrate the schema; somebody else holds it");
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => match refusal(&error) {
+                Some((code, _)) if code == LOCK_NOT_AVAILABLE && tries < MIGRATION_TRIES => {
+                    tracing::info!(tries, "Waiting for a lock to migrate the schema; somebody else holds it");
+                }
+                Some((code, told)) if code == INSUFFICIENT_PRIVILEGE => {
+                    return Err(StoreError::MayNotMigrate(told.to_owned()));
+                }
+                _ => return Err(error.into()),
+            },
         }
     }
 }
@@ -182,13 +188,15 @@ async fn limit_lock(session: &mut PgConnection) -> Result<(), sqlx::Error> {
         .map(drop)
 }
 
-/// `lock_not_available`: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-fn met_a_lock(error: &MigrateError) -> bool {
-    let cause = match error {
-        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause,
-        _ => return false,
-    };
-    cause.as_database_error().is_some_and(|refused| refused.code().as_deref() == Some("55P03"))
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+/// With which code, and in which words, Postgres refused a migration.
+fn refusal(error: &MigrateError) -> Option<(Cow<'_, str>, &str)> {
+    let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else { return None };
+    let refused = cause.as_database_error()?;
+    Some((refused.code()?, refused.message()))
 }
 
 /// How long a Postgres may take to say which migrations it has: one that says nothing must not keep us waiting.

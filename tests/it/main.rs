@@ -11,14 +11,16 @@ mod brought_in_and_written_out; // a backlog taken in, and a whole written out
 mod asked_to_say_more; // the log, of one thing alone
 mod brought_back; // dead letters, by those who said how many, on record
 mod as_it_is_secured; // the table of what is promised against harm
-mod as_it_is_deployed; // the files that others run: Kubernetes, systemd, Prometheus
+mod as_it_is_deployed; // the files that others run: systemd, Prometheus
 mod at_the_database; // roles that may do what they need, and what stands before Postgres
+mod by_hand; // from nothing to a confirmed feedback, as the README says
 mod changed_while_it_runs; // a new configuration, at a signal
 mod databases; // a database of its own for each test
 mod faults_of_our_own; // each fault that the rows of tests/chaos have to find can still be made
 mod handed_over; // promises 1 and 3, on the direct path
 mod in_shadow; // everything but the request
 mod embedded; // a Postgres of our own
+mod on_kubernetes; // the files for Kubernetes, and what they start
 mod migrations_only_add; // what the version before can run on
 mod saying_it_twice; // promise 4
 mod sdk; // Twilio's own SDK cannot tell the simulator from Twilio

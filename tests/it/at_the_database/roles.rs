@@ -104,7 +104,8 @@ async fn from_an_empty_database_to_a_service_as_it_is_deployed() {
     let service = site.database.url_of("confirmd_app");
     site.set_variable("DATABASE_URL", &service);
     let too_early = site.run(&["migrate"]).await;
-    assert_eq!(too_early.code, Some(75), "the service cannot make its tables: {too_early:?}");
+    assert_eq!(too_early.code, Some(78), "the service cannot make its tables: {too_early:?}");
+    assert!(too_early.stderr.contains("confirmd_migrate may"), "{too_early:?}");
     let migrate = site.database.url_of("confirmd_migrate");
     site.set_variable("DATABASE_URL", &migrate);
     let migrated = tokio::join!(site.run(&["migrate"]), site.run(&["migrate"]));

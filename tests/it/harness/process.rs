@@ -95,6 +95,11 @@ impl Site {
         self.variables.remove(name);
     }
 
+    /// What is configured of its token.
+    pub(crate) fn digest(&self) -> String {
+        token::digest(&self.token).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("confirmd.toml")
     }
@@ -116,7 +121,7 @@ impl Site {
 
     pub(crate) async fn serve_with(&self, args: &[&str]) -> Confirmd {
         let mut begun = self.begin(&[&["serve"], args].concat());
-        let caller = Caller { address: begun.says_its_address().await, token: self.token.clone() };
+        let caller = Caller { address: begun.addresses().await[0], token: self.token.clone() };
         begun.caller = caller;
         begun
     }
@@ -303,12 +308,12 @@ impl Confirmd {
         (dev, to_try)
     }
 
-    /// Waits for the line that says where it listens.
-    async fn says_its_address(&mut self) -> SocketAddr {
+    /// Waits for the line that says where it listens: to callers, and to the platform if that is elsewhere.
+    pub(crate) async fn addresses(&self) -> Vec<SocketAddr> {
         let line = self.logs("Ready").await;
         let log: serde_json::Value = serde_json::from_str(&line).unwrap();
         let addresses = log["addresses"].as_str().unwrap().trim_matches(['[', ']']);
-        addresses.split(", ").next().unwrap().parse().unwrap()
+        addresses.split(", ").map(|address| address.parse().unwrap()).collect()
     }
 
     /// Waits for a line of the log with this in it.
