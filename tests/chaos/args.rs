@@ -1,5 +1,7 @@
 //! What to run: words after `cargo test --test chaos --`.
 
+use std::time::Duration;
+
 use crate::harness::run::Form;
 use crate::rows::{ROWS, Row};
 
@@ -15,6 +17,8 @@ pub(crate) struct Args {
     pub(crate) jobs: usize,
     /// Whether to write `deploy/RELIABILITY.md`.
     pub(crate) record: bool,
+    /// How long the soak goes on.
+    pub(crate) soak: Duration,
     pub(crate) list: bool,
     /// Whether to play the rows against faults of our own making instead.
     pub(crate) bugs: bool,
@@ -22,8 +26,16 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn read(words: &[String]) -> Result<Self, String> {
-        let mut args =
-            Self { form: Form::Short, seed: SEED, rows: Vec::new(), jobs: 3, record: false, list: false, bugs: false };
+        let mut args = Self {
+            form: Form::Short,
+            seed: SEED,
+            rows: Vec::new(),
+            jobs: 3,
+            record: false,
+            soak: Duration::from_secs(300),
+            list: false,
+            bugs: false,
+        };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -34,6 +46,10 @@ impl Args {
                 "--list" => args.list = true,
                 "--seed" => args.seed = value()?.parse().map_err(|_| "--seed needs a number")?,
                 "--jobs" => args.jobs = value()?.parse().map_err(|_| "--jobs needs a number")?,
+                "--minutes" => {
+                    let minutes: u64 = value()?.parse().map_err(|_| "--minutes needs a number")?;
+                    args.soak = Duration::from_secs(60 * minutes);
+                }
                 "--row" => args.rows.push(value()?.clone()),
                 // What cargo and its like say to every test binary.
                 "--nocapture" | "--quiet" | "-q" | "--include-ignored" => {}
@@ -41,7 +57,7 @@ impl Args {
                 name if !name.starts_with('-') => args.rows.push(name.to_owned()),
                 other => {
                     return Err(format!(
-                        "{other} is unknown: --full, --seed N, --row F08, --jobs N, --record, --bugs, --list"
+                        "{other} is unknown: --full, --seed N, --row F08, --jobs N, --minutes N, --record, --bugs, --list"
                     ));
                 }
             }
@@ -58,6 +74,11 @@ impl Args {
             }
         };
         ROWS.iter().filter(chosen).collect()
+    }
+
+    /// Whether rows were asked for by name.
+    pub(crate) fn is_choice(&self) -> bool {
+        !self.rows.is_empty()
     }
 
     /// Whether this is chosen; without a choice everything is.

@@ -45,7 +45,7 @@ pub(crate) async fn find(args: &Args) -> (usize, usize) {
     for (at, bug) in bugs.into_iter().enumerate() {
         let binary = sources.build(bug);
         let begun = Instant::now();
-        let run = Arc::new(Run::begin(args.form, args.seed, binary).await);
+        let run = Arc::new(Run::begin(args.form, args.seed, args.soak, binary).await);
         let row = ROWS.iter().find(|row| row.id == bug.row).unwrap();
         let outcome = Outcome::of(row, tokio::spawn((row.run)(run)).await, begun.elapsed());
         let story = outcome.story();

@@ -69,7 +69,7 @@ async fn run(args: Args) -> ExitCode {
     println!("\nrunning {} tests", chosen.len());
     println!("chaos: form {:?}, seed {}, commit {}", args.form, args.seed, record::commit());
     let binary = Path::new(env!("CARGO_BIN_EXE_confirmd"));
-    let run = Arc::new(Run::begin(args.form, args.seed, binary.to_owned()).await);
+    let run = Arc::new(Run::begin(args.form, args.seed, args.soak, binary.to_owned()).await);
     let total = chosen.len();
     let outcomes: Vec<Outcome> = stream::iter(chosen.into_iter().enumerate())
         .map(|(at, row)| {
@@ -85,9 +85,13 @@ async fn run(args: Args) -> ExitCode {
         .buffer_unordered(args.jobs)
         .collect()
         .await;
+    // Who asks for a row wants to see its figures.
+    if args.is_choice() {
+        outcomes.iter().filter(|outcome| outcome.passed()).for_each(Outcome::tell_story);
+    }
     let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
     for outcome in &failed {
-        println!("\n---- {} ----\n{}", outcome.row.id, outcome.story());
+        outcome.tell_story();
         println!("replay: {}", args.replay(outcome.row.id));
     }
     if args.record {

@@ -44,6 +44,10 @@ impl Outcome {
         println!("     [{minutes:02}:{seconds:02}, {at} of {of}, {:.1} s] {}", self.took.as_secs_f64(), self.done());
     }
 
+    pub(crate) fn tell_story(&self) {
+        println!("\n---- {} ----\n{}", self.row.id, self.story());
+    }
+
     fn done(&self) -> String {
         match &self.ended {
             Ok(figures) => figures.done.join(", "),

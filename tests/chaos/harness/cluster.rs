@@ -35,6 +35,8 @@ log_line_prefix = '%m [%p] %a '
 struct Programs {
     folder: PathBuf,
     user: Option<(u32, u32)>,
+    /// Of the server's processes, beside what is ours.
+    environment: Vec<(String, String)>,
 }
 
 impl Programs {
@@ -42,13 +44,14 @@ impl Programs {
         let folder = EmbeddedPostgres::programs().unwrap_or_else(|error| panic!("{error}"));
         let id = Command::new("id").arg("-u").output().unwrap();
         let user = (id.stdout.trim_ascii() == b"0").then(|| lent("postgres").or_else(|| lent("nobody")).unwrap());
-        Self { folder, user }
+        Self { folder, user, environment: Vec::new() }
     }
 
     fn command(&self, program: &str, data: &Path) -> Command {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(self.folder.join(program));
         command.current_dir(data.parent().unwrap()).env("LC_ALL", "C").env_remove("PGDATA");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
@@ -111,6 +114,11 @@ impl Cluster {
     pub(crate) fn set(&self, line: &str) {
         let settings = self.data().join("postgresql.conf");
         fs::write(&settings, fs::read_to_string(&settings).unwrap() + line + "\n").unwrap();
+    }
+
+    /// From its next start.
+    pub(crate) fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        self.programs.environment.extend(variables);
     }
 
     /// Starts it, and waits until it answers. Gives when it did.

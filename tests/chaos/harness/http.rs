@@ -42,6 +42,23 @@ pub(crate) async fn ask(
     }
 }
 
+/// Says these bytes, in a packet or a few, and gives the status that is answered; none where there is no answer.
+pub(crate) async fn say(address: SocketAddr, bytes: &[u8], patience: Duration) -> Option<u16> {
+    let exchanging = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        // Who is refused may be told so before he has said all.
+        let _answered_early = stream.write_all(bytes).await;
+        let mut heard = Vec::new();
+        while heard.len() < "HTTP/1.1 200".len() {
+            if stream.read_buf(&mut heard).await.ok()? == 0 {
+                return None;
+            }
+        }
+        std::str::from_utf8(heard.get(9..12)?).ok()?.parse().ok()
+    };
+    timeout(patience, exchanging).await.ok().flatten()
+}
+
 async fn exchange(mut stream: TcpStream, request: &str) -> Option<String> {
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut heard = Vec::new();

@@ -7,9 +7,11 @@ pub(crate) mod database; // the database's ledger
 pub(crate) mod figures; // what a row shows, beside what it has to show
 pub(crate) mod http; // one request, and what became of it
 pub(crate) mod load; // callers at work
+pub(crate) mod machine; // what Linux knows of a process, and allows it
 pub(crate) mod outside; // the process that is Twilio and the wires
 pub(crate) mod ports; // ports that stay the same
 pub(crate) mod replica; // the real binary
+pub(crate) mod resolver; // who says where a host is
 pub(crate) mod run; // what all rows of a run share
 pub(crate) mod sampler; // audits while things happen
 pub(crate) mod witness; // Twilio's ledger

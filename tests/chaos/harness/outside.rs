@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::outside::orders::{Gate, Happening, Kind, Line, Order, Place, Rule, Then, Weather};
+use crate::outside::orders::{Gate, Happening, Kind, Line, Order, Place, Presents, Rule, Then, Weather};
 
 /// An answer of the world outside takes no time. Reached only when it has died.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -65,7 +65,23 @@ impl Outside {
     }
 
     pub(crate) async fn open_wire(&self, name: &str, to: SocketAddr, kind: Kind) -> SocketAddr {
-        self.order(Order::OpenWire { name: name.to_owned(), to, kind }).await.unwrap()
+        self.order(Order::OpenWire { name: name.to_owned(), at: None, to, kind }).await.unwrap()
+    }
+
+    /// Another way to Twilio, at an address that was chosen.
+    pub(crate) async fn open_way(&self, name: &str, at: SocketAddr, to: SocketAddr) {
+        let order = Order::OpenWire { name: name.to_owned(), at: Some(at), to, kind: Kind::Http };
+        self.order(order).await.unwrap();
+    }
+
+    /// A port that speaks TLS as it is told, and leads there.
+    pub(crate) async fn open_tls(&self, name: &str, to: SocketAddr) -> SocketAddr {
+        self.order(Order::OpenTls { name: name.to_owned(), to }).await.unwrap()
+    }
+
+    /// From now on this port speaks TLS like this; whoever is connected stays so.
+    pub(crate) async fn present(&self, name: &str, presents: Presents) {
+        self.order(Order::Present { name: name.to_owned(), presents }).await;
     }
 
     pub(crate) async fn weather(&self, name: &str, weather: Weather) {

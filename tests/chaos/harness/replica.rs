@@ -24,6 +24,8 @@ pub(crate) struct Replica {
     folder: PathBuf,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) role: &'static str,
+    /// What it is started by, with words of its own: `prlimit --nofile=64`.
+    pub(crate) under: Vec<String>,
     /// Nobody reads what it logs: a pipe that fills.
     pub(crate) unread: bool,
     child: Option<Child>,
@@ -41,7 +43,8 @@ impl Replica {
     ) -> Self {
         let (name, address) = (name.to_owned(), ports::free());
         let (binary, folder) = (binary.to_owned(), folder.to_owned());
-        Self { name, address, binary, folder, variables, role, unread: false, child: None, unexpected: Vec::new() }
+        let (under, unexpected) = (Vec::new(), Vec::new());
+        Self { name, address, binary, folder, variables, role, under, unread: false, child: None, unexpected }
     }
 
     /// Starts it, and waits until it is ready.
@@ -54,7 +57,7 @@ impl Replica {
     pub(crate) fn begin(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = OpenOptions::new().append(true).create(true).open(self.log_file()).unwrap();
-        let mut command = self.command(&["serve", "--role", self.role]);
+        let mut command = self.command_under(&self.under, &["serve", "--role", self.role]);
         let log = if self.unread { Stdio::piped() } else { log.into() };
         command.env("CONFIRMD_SERVER__LISTEN", self.address.to_string()).stderr(log).stdout(Stdio::null());
         let child = command.spawn().unwrap();
@@ -64,8 +67,13 @@ impl Replica {
 
     /// The binary with this replica's environment, and nothing of ours.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.args(args).env_clear().envs(&self.variables).current_dir(&self.folder);
+        self.command_under(&[], args)
+    }
+
+    fn command_under(&self, under: &[String], args: &[&str]) -> Command {
+        let mut words = under.iter().map(Into::into).chain([self.binary.clone()]);
+        let mut command = Command::new(words.next().expect("there is the binary"));
+        command.args(words).args(args).env_clear().envs(&self.variables).current_dir(&self.folder);
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
     }

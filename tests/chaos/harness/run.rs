@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -30,6 +31,8 @@ impl Form {
 pub(crate) struct Run {
     pub(crate) form: Form,
     pub(crate) seed: u64,
+    /// How long the soak goes on.
+    pub(crate) soak: Duration,
     /// The confirmd that is tried.
     pub(crate) binary: PathBuf,
     template: Cluster,
@@ -39,7 +42,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) async fn begin(form: Form, seed: u64, binary: PathBuf) -> Self {
+    pub(crate) async fn begin(form: Form, seed: u64, soak: Duration, binary: PathBuf) -> Self {
         let folder = tempfile::Builder::new().prefix("confirmd-chaos-").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         let sweeper = Sweeper::start(folder.path());
@@ -48,7 +51,7 @@ impl Run {
         template.create_database().await;
         confirmd::store::migrate(&confirmd::store::connect_options(&template.url()).unwrap()).await.unwrap();
         template.stop("fast");
-        Self { form, seed, binary, template, folder, worlds: AtomicU32::new(0), _sweeper: sweeper }
+        Self { form, seed, soak, binary, template, folder, worlds: AtomicU32::new(0), _sweeper: sweeper }
     }
 
     /// A folder that nobody else uses, and a migrated cluster in it that is not started.

@@ -37,6 +37,10 @@ pub(crate) struct World {
     pub(crate) callers: Arc<Callers>,
     pub(crate) dice: StdRng,
     pub(crate) folder: PathBuf,
+    /// Of another caller, who tells the ledger nothing.
+    pub(crate) other: String,
+    /// Postgres's clock is not the one of Twilio's ledger: what stands in both cannot be compared by its time.
+    pub(crate) clocks_differ: bool,
     token: String,
     sampler: Option<Sampler>,
     slowest: Arc<Mutex<Duration>>,
@@ -95,8 +99,7 @@ impl World {
         cluster.start().await;
         let seed = run.seed_for(name);
         let outside = Outside::start(&folder, ACCOUNT, &authorization(TOKEN), seed);
-        let (secret, digest) = token::generate();
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let [(token, digest), (other, digest_of_other)] = [new_token(), new_token()];
         let mut replicas = Vec::new();
         for (number, role) in setting.roles.iter().enumerate() {
             let twilio = outside.open_twilio(&number.to_string()).await;
@@ -113,6 +116,9 @@ impl World {
                 ("CONFIRMD_CALLERS__0__NAME", "login".to_owned()),
                 ("CONFIRMD_CALLERS__0__SCOPES", "ingest,read,operate".to_owned()),
                 ("CONFIRMD_CALLERS__0__TOKENS_SHA256", digest.clone()),
+                ("CONFIRMD_CALLERS__1__NAME", "other".to_owned()),
+                ("CONFIRMD_CALLERS__1__SCOPES", "ingest,read".to_owned()),
+                ("CONFIRMD_CALLERS__1__TOKENS_SHA256", digest_of_other.clone()),
                 ("CONFIRMD_LOG__FORMAT", "json".to_owned()),
             ] {
                 variables.insert(key.to_owned(), value);
@@ -126,7 +132,9 @@ impl World {
             callers: Arc::default(),
             dice: StdRng::seed_from_u64(seed),
             folder,
-            token: secret.expose_secret().to_owned(),
+            other,
+            clocks_differ: false,
+            token,
             sampler: None,
             slowest: Arc::default(),
             seed,
@@ -196,7 +204,10 @@ impl World {
             breaches.add("K10", said);
         }
         let mut connection = self.cluster.connect().await.unwrap();
-        let database = Database::read(&mut connection).await.unwrap();
+        let mut database = Database::read(&mut connection).await.unwrap();
+        if self.clocks_differ {
+            database.messages.values_mut().for_each(|registered| *registered = 0);
+        }
         let twilio = self.twilio();
         Ledgers { callers: &self.callers.book(), database: &database, twilio: &twilio }.compare(&mut breaches);
         figures.did(format!(
@@ -252,6 +263,12 @@ impl World {
         }
         (count, Duration::from_millis(u64::try_from(longest).unwrap_or_default()))
     }
+}
+
+/// A caller's, and its digest.
+fn new_token() -> (String, String) {
+    let (secret, digest) = token::generate();
+    (secret.expose_secret().to_owned(), digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What opens the account, with this token.

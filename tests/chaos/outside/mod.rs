@@ -8,6 +8,7 @@ mod ledger; // what Twilio heard and said, append-only
 pub(crate) mod orders; // what the rows may ask for
 mod postgres_wire; // which statement is under way
 mod proxy; // a wire that can be slow, silent, cut or held
+mod tls; // a port that speaks TLS, rightly or wrongly
 mod request; // what a client said, to its last byte
 mod twilio; // Twilio, down to the single byte
 
@@ -25,6 +26,7 @@ pub(crate) use self::ledger::Entry;
 use self::ledger::Ledger;
 use self::orders::{Happening, Line, Order, Rule};
 use self::proxy::Proxy;
+use self::tls::Tls;
 
 /// What all connections share.
 pub(crate) struct Outside {
@@ -71,10 +73,26 @@ pub(crate) async fn run(folder: &Path, account_sid: String, authorization: Strin
         dice: Mutex::new(StdRng::seed_from_u64(seed)),
     });
     let mut proxies: HashMap<String, Proxy> = HashMap::new();
+    let mut tls: HashMap<String, Tls> = HashMap::new();
     let (read, mut orders) = mpsc::unbounded_channel();
     std::thread::spawn(move || std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| read.send(line)));
     while let Some(line) = orders.recv().await {
         let answer = match serde_json::from_str(&line) {
+            Ok(Order::OpenTls { name, to }) => match Tls::open(folder.to_owned(), to).await {
+                Ok(opened) => {
+                    let address = opened.address;
+                    tls.insert(name, opened);
+                    Ok(Some(address))
+                }
+                Err(error) => Err(error.to_string()),
+            },
+            Ok(Order::Present { name, presents }) => match tls.get(&name) {
+                Some(tls) => {
+                    tls.present(presents);
+                    Ok(None)
+                }
+                None => Err(format!("there is no TLS at {name}")),
+            },
             Ok(order) => obey(&outside, &mut proxies, order).await,
             Err(error) => Err(format!("{line}: {error}")),
         };
@@ -93,13 +111,14 @@ async fn obey(
             let address = twilio::open(outside.clone(), by).await.map_err(|error| error.to_string())?;
             return Ok(Some(address));
         }
-        Order::OpenWire { name, to, kind } => {
-            let opened = Proxy::open(name.clone(), to, kind, outside.clone()).await;
+        Order::OpenWire { name, at, to, kind } => {
+            let opened = Proxy::open(name.clone(), at, to, kind, outside.clone()).await;
             let opened = opened.map_err(|error| error.to_string())?;
             let address = opened.address;
             proxies.insert(name, opened);
             return Ok(Some(address));
         }
+        Order::OpenTls { .. } | Order::Present { .. } => unreachable!("it is obeyed before"),
         Order::Weather { name, weather } => proxy(&name)?.set_weather(weather),
         Order::Lead { name, to } => proxy(&name)?.lead(to),
         Order::Cut { name } => proxy(&name)?.cut(),

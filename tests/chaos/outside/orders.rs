@@ -10,15 +10,25 @@ pub(crate) enum Order {
     OpenTwilio {
         by: String,
     },
-    /// A wire that leads there.
+    /// A wire that leads there, from an address of its own or from any.
     OpenWire {
         name: String,
+        at: Option<SocketAddr>,
         to: SocketAddr,
         kind: Kind,
     },
     Weather {
         name: String,
         weather: Weather,
+    },
+    /// A port that speaks TLS as it is told, and leads there.
+    OpenTls {
+        name: String,
+        to: SocketAddr,
+    },
+    Present {
+        name: String,
+        presents: Presents,
     },
     /// From now on a wire leads there.
     Lead {
@@ -51,6 +61,22 @@ pub(crate) enum Order {
 pub(crate) enum Kind {
     Postgres,
     Http,
+}
+
+/// What a port that speaks TLS does when it has heard a client's hello.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) enum Presents {
+    /// This certificate, in the files `NAME.pem` and `NAME.key` of the row's folder.
+    Certificate(String),
+    /// The same, to clients that name another host.
+    CertificateOfAnother(String),
+    /// The alert of a server that knows no newer version than TLS 1.1.
+    OldVersion,
+    /// Half of its own hello, and then the end of the connection.
+    Half,
+    /// Plain HTTP.
+    #[default]
+    NoTls,
 }
 
 /// How a wire carries bytes.

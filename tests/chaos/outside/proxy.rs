@@ -1,6 +1,6 @@
 //! A wire that can be slow, silent, cut or held, before Postgres or before Twilio.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,8 +41,14 @@ enum End {
 }
 
 impl Proxy {
-    pub(super) async fn open(name: String, to: SocketAddr, kind: Kind, outside: Arc<Outside>) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    pub(super) async fn open(
+        name: String,
+        at: Option<SocketAddr>,
+        to: SocketAddr,
+        kind: Kind,
+        outside: Arc<Outside>,
+    ) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(at.unwrap_or((Ipv4Addr::LOCALHOST, 0).into())).await?;
         let address = listener.local_addr()?;
         let (gate, to) = (Mutex::default(), Mutex::new(to));
         let (weather, cuts) = (watch::Sender::default(), watch::Sender::default());

@@ -136,7 +136,7 @@ pub(super) async fn wrong_clocks(run: &Run) -> Figures {
 }
 
 /// What makes a process believe another time; only of the day, not how long something takes.
-fn faketime(clock: &str) -> [(String, String); 3] {
+pub(super) fn faketime(clock: &str) -> [(String, String); 3] {
     let find = "ls /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/faketime/libfaketimeMT.so.1 2>/dev/null | head -n 1";
     let found = Command::new("/bin/sh").args(["-c", find]).output().unwrap();
     let library = String::from_utf8(found.stdout).unwrap().trim().to_owned();

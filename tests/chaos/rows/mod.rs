@@ -1,12 +1,18 @@
 //! The faults, one row each: what is done, what has to be seen, and who does it.
 
+mod abuse; // callers ask for too much, or take too long
 mod database; // Postgres fails
 mod kills; // processes of ours are killed
 mod leases; // who holds a lease, and who only believes that he does
+mod machine; // the machine gives too little, or tells the wrong time
+mod overload; // more than can be done
 mod points; // killed at a named point
+mod requests; // ill formed, and full of what nobody should write
 mod shared; // what many rows say
+mod soak; // a little of everything, for long
 mod trouble; // Postgres is there, and does not serve as it should
 mod twilio; // Twilio fails
+mod way; // the way to Twilio is wrong
 
 use std::sync::Arc;
 
@@ -154,6 +160,29 @@ pub(crate) const ROWS: &[Row] = &[
         "the machines' clocks are wrong by an hour and by a day, each another way, or run ten times as fast",
         "nobody notices: what is owed is sent once, and in time"
     ),
+    // Not in every run: it needs libfaketime.
+    row!(
+        "F17",
+        false,
+        machine::jumping_clock,
+        "Postgres's clock jumps, forth by an hour and by three, and back by four, under load and while every second request fails",
+        "callers get 2xx or 503; what is owed is sent once, unless its lease was ended by the jump; a clock that goes back puts nothing off by more than 85 s"
+    ),
+    row!(
+        "F18",
+        true,
+        machine::little_of_everything,
+        "one replica may open 64 files and is sent 100 connections more; the other has 64 MiB (full form: enforced, which needs root) and as many idle connections as one peer may have",
+        "who cannot accept does not spin: below 20 % of a processor; at most 64 MiB and 16 KiB for each connection"
+    ),
+    // Not in every run: it needs root.
+    row!(
+        "F19",
+        false,
+        machine::little_time,
+        "one of two replicas gets 5 % of a processor, again and again",
+        "callers get 2xx or 503; each further request for a message follows an attempt on record that was interrupted or failed"
+    ),
     row!(
         "F21",
         true,
@@ -176,11 +205,25 @@ pub(crate) const ROWS: &[Row] = &[
         "nothing but the laws (full form: 1,000)"
     ),
     row!(
+        "F24",
+        true,
+        way::wrong_tls,
+        "wrong TLS of 8 kinds: expired, another host, signed by itself, another authority, another name, TLS 1.1, cut in the handshake, none at all",
+        "each is refused; no request leaves, nothing is given up, and it goes on by itself"
+    ),
+    row!(
         "F25",
         true,
         twilio::throttles,
         "429 with Retry-After as seconds, negative, nonsense, a date of the past, and without one",
         "nobody comes back before the time that was named; nothing is given up"
+    ),
+    row!(
+        "F26",
+        true,
+        twilio::storm,
+        "every second request is answered 503 for a while (full form: 60 s); for all of them see F33",
+        "at most 2.5 requests for each that is confirmed; nothing is given up"
     ),
     row!(
         "F27",
@@ -216,6 +259,14 @@ pub(crate) const ROWS: &[Row] = &[
         twilio::revoked,
         "the credentials are refused for a while (full form: 60 s), and accepted again",
         "at most one probe each 0.5 s (delivery.probe_every); nothing is given up; it goes on without a restart"
+    ),
+    // Not in every run: it needs root.
+    row!(
+        "F32",
+        false,
+        way::wrong_names,
+        "the name of Twilio's host is unknown (NXDOMAIN), cannot be told (SERVFAIL), is not told at all, and then has another address",
+        "nothing is given up; it goes on within 10 s; a new address is used within 60 s"
     ),
     row!(
         "F33",
@@ -253,10 +304,52 @@ pub(crate) const ROWS: &[Row] = &[
         "it sends none of them: no message is confirmed to two who ran (full form: 20 times)"
     ),
     row!(
+        "F45",
+        true,
+        abuse::one_floods,
+        "of a hundred events 95 are one caller's, and then he posts batches of a thousand as fast as he can",
+        "the other's p95 is at most twice what it was alone (or 20 ms more); all of his events are taken"
+    ),
+    row!(
         "F48",
         true,
         kills::orderly_stops,
         "SIGTERM under load, and a new start, again and again",
         "it ends with 0 within its deadline of 5 s and 1 s more, and has ended all it began (full form: 100 times)"
+    ),
+    row!(
+        "F54",
+        false,
+        overload::ten_times,
+        "ten times as many events as can be committed (each event is slowed down, so that it is known how many can), for 60 s",
+        "80 % of what can be taken is; the others are told 503 within 50 ms (p99); nobody waits longer than 10 s; memory stays; 2 s after it another caller is taken"
+    ),
+    row!(
+        "F55",
+        true,
+        abuse::slow_peers,
+        "one peer opens connections (full form: 2,000 at once) and says nothing, or a byte each half second of a head or a body, or does not read",
+        "each is closed within 10 s; the others' p99 is at most twice what it was alone (or 20 ms more)"
+    ),
+    row!(
+        "F56",
+        true,
+        requests::shapes,
+        "36 requests of a wrong size or shape: up to 1 TB, 100,000 deep, 10,000 in a batch, header floods, two lengths, bad chunks, no HTTP",
+        "each has the status that is documented, never a 5xx, within 100 ms"
+    ),
+    row!(
+        "F57",
+        true,
+        requests::content,
+        "strings that break programs, in each member, label, header, path and query",
+        "never a 5xx; nothing is stored that may not be; each line of the log is whole"
+    ),
+    row!(
+        "F61",
+        false,
+        soak::of_everything,
+        "a little of everything, a fault each 2 to 6 s, for 5 min (`--minutes 60` for an hour)",
+        "memory, files and sessions of the replica that lives through it do not grow by more than 1 MiB, 8 and 8 from its second third to its last"
     ),
 ];

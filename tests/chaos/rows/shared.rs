@@ -25,6 +25,19 @@ pub(super) async fn takes(world: &World, more: usize, limit: Duration) -> bool {
     comes_true(limit, async || enough <= world.callers.taken()).await
 }
 
+/// Feedback that was given up.
+pub(super) async fn given_up(world: &World) -> usize {
+    usize::try_from(world.cluster.number("select count(*) from dead_letter").await).unwrap()
+}
+
+/// Of times, not in order; none where there are none.
+pub(super) fn quantile(times: &[Duration], of: f64) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let at = (times.len() as f64 * of) as usize;
+    times.get(at.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
 pub(super) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::time::sleep;
 
 use super::database::IMPATIENT;
-use super::shared::{millis, nobody_waited_longer, only_503, takes};
+use super::shared::{given_up, millis, nobody_waited_longer, only_503, takes};
 use crate::harness::callers::{Manner, Part, action_of, request};
 use crate::harness::cluster::url;
 use crate::harness::figures::Figures;
@@ -306,7 +306,7 @@ pub(super) async fn outage(run: &Run) -> Figures {
     // Two replicas, one probe a half second each, and a little for the edges.
     figures.at_most("requests while it is away", probes, usize::try_from(seconds).unwrap() * 4 + 4);
     figures.show(format!("all is confirmed after it (at most {most} requests in 20 ms)"), drained);
-    figures.none("given up", usize::try_from(world.cluster.number("select count(*) from dead_letter").await).unwrap());
+    figures.none("given up", given_up(&world).await);
     only_503(&world, &mut figures);
     world.account_for(&mut figures).await;
     figures

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::shared::{millis, only_503, takes};
+use super::shared::{given_up, millis, only_503, takes};
 use crate::harness::comes_true;
 use crate::harness::figures::Figures;
 use crate::harness::run::Run;
@@ -148,7 +148,30 @@ pub(super) async fn throttles(run: &Run) -> Figures {
     }
     figures.did(format!("{} answers of 429", requests.iter().filter(throttled).count()));
     figures.none("of the eight told to wait 2 s that came earlier", too_early);
-    figures.none("given up", usize::try_from(world.cluster.number("select count(*) from dead_letter").await).unwrap());
+    figures.none("given up", given_up(&world).await);
+    only_503(&world, &mut figures);
+    world.account_for(&mut figures).await;
+    figures
+}
+
+/// Every second request is answered 503, for a while.
+pub(super) async fn storm(run: &Run) -> Figures {
+    let mut figures = Figures::default();
+    let world = World::new(run, "F26", &PLAIN).await;
+    world.outside.play(answer(503, &[], "{\"code\": 20503}").chance(0.5)).await;
+    let load = world.load(6, millis(15));
+    let seconds = run.form.pick(6, 60);
+    sleep(Duration::from_secs(seconds)).await;
+    load.end().await;
+    let drained = world.drains(LONGEST).await;
+    let requests = world.twilio();
+    let confirmed = requests.iter().filter(|heard| heard.is_confirmed()).count();
+    figures.did(format!("a storm of {seconds} s"));
+    figures.show("all is confirmed in the middle of it", drained && 0 < confirmed);
+    let amplification = requests.len() as f64 / confirmed.max(1) as f64;
+    figures
+        .show(format!("requests for each that was confirmed: {amplification:.2} (at most 2.5)"), amplification <= 2.5);
+    figures.none("given up", given_up(&world).await);
     only_503(&world, &mut figures);
     world.account_for(&mut figures).await;
     figures
@@ -166,7 +189,7 @@ pub(super) async fn revoked(run: &Run) -> Figures {
     // One each half second for all replicas together, and a little for the edges.
     let most = usize::try_from(begun.elapsed().as_millis() / 500).unwrap() + 2;
     figures.at_most("requests while the credentials are refused", probes, most);
-    figures.none("given up", usize::try_from(world.cluster.number("select count(*) from dead_letter").await).unwrap());
+    figures.none("given up", given_up(&world).await);
     world.outside.credentials(authorization(crate::harness::world::TOKEN)).await;
     load.end().await;
     only_503(&world, &mut figures);
