@@ -200,6 +200,7 @@ impl Lane {
                 () = stop.cancelled() => break,
                 Some(looked) = looking.join_next() => match looked {
                     Ok(Ok(look)) => {
+                        telemetry::loop_stepped("lane");
                         failures = 0;
                         more = look.more;
                         self.begin(0, look);

@@ -101,6 +101,11 @@ impl Housekeeper {
         if let Some(oldest) = self.store.upkeep.oldest_snapshot().await? {
             telemetry::db_oldest_xmin(oldest.age, oldest.transactions);
         }
+        telemetry::db_durability(match self.store.durability().await? {
+            Durability::None => "none",
+            Durability::Local => "local",
+            Durability::Standby => "standby",
+        });
         Ok(())
     }
 
@@ -151,11 +156,6 @@ impl Housekeeper {
         if 0 < drift {
             tracing::error!(drift, "The conservation law does not hold; run `confirmd audit`");
         }
-        telemetry::db_durability(match self.store.durability().await? {
-            Durability::None => "none",
-            Durability::Local => "local",
-            Durability::Standby => "sync",
-        });
         Ok(())
     }
 }

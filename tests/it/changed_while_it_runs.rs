@@ -33,7 +33,7 @@ pub(crate) async fn reload(
 }
 
 /// The account in the file instead of the environment, with this besides its SID.
-fn with_account(site: &mut Site, rest: &str) {
+pub(crate) fn with_account(site: &mut Site, rest: &str) {
     site.unset_variable("TWILIO_ACCOUNT_SID");
     site.unset_variable("TWILIO_AUTH_TOKEN");
     let account = format!("\n[[accounts]]\naccount_sid = \"{}\"\n{rest}\n", account(1));

@@ -1,4 +1,4 @@
-//! A Postgres that is far away: a proxy before the real one, with a delay each way, which can also fall silent.
+//! A Postgres that is far away: a proxy before the real one, with a delay each way, which can also fall silent, or be cut.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub(crate) struct Far {
     address: SocketAddr,
     silent: Arc<watch::Sender<bool>>,
+    cut: Arc<watch::Sender<bool>>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -22,22 +23,32 @@ impl Far {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let silent = Arc::new(watch::Sender::new(false));
-        let silence = silent.clone();
+        let cut = Arc::new(watch::Sender::new(false));
+        let (silence, cuts) = (silent.clone(), cut.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let (target, silence) = (target.clone(), silence.clone());
+                let (target, silence, mut cut) = (target.clone(), silence.clone(), cuts.subscribe());
                 tokio::spawn(async move {
+                    if *cut.borrow_and_update() {
+                        return;
+                    }
                     let Ok(there) = TcpStream::connect(&target).await else { return };
                     let (near_reads, near_writes) = near.into_split();
                     let (there_reads, there_writes) = there.into_split();
-                    tokio::join!(
-                        carry(near_reads, there_writes, delay, silence.subscribe()),
-                        carry(there_reads, near_writes, delay, silence.subscribe()),
-                    );
+                    let carried = async {
+                        tokio::join!(
+                            carry(near_reads, there_writes, delay, silence.subscribe()),
+                            carry(there_reads, near_writes, delay, silence.subscribe()),
+                        )
+                    };
+                    tokio::select! {
+                        _ = carried => {}
+                        _ = cut.wait_for(|cut| *cut) => {}
+                    }
                 });
             }
         });
-        Self { address, silent, _accepting: AbortOnDropHandle::new(accepting) }
+        Self { address, silent, cut, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
     /// The same database, by way of here.
@@ -51,6 +62,15 @@ impl Far {
     /// From now on nothing is carried any more, and no connection ends.
     pub(crate) fn fall_silent(&self) {
         self.silent.send_replace(true);
+    }
+
+    /// Every connection ends, and so does each new one, until this is mended.
+    pub(crate) fn is_cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    pub(crate) fn is_mended(&self) {
+        self.cut.send_replace(false);
     }
 }
 

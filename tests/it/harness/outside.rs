@@ -6,7 +6,15 @@ const LONGEST: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Asks again and again until there is an answer; fails the test if there is none for too long.
-pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+pub(crate) async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    within(LONGEST, what, ask).await
+}
+
+/// The same, where too long is longer.
+pub(crate) async fn within<T, F>(limit: Duration, what: &str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
@@ -15,7 +23,7 @@ where
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(begun.elapsed() < LONGEST, "waited {LONGEST:?} in vain until {what}");
+        assert!(begun.elapsed() < limit, "waited {limit:?} in vain until {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -341,6 +341,16 @@ impl Confirmd {
         self.stdout.so_far()
     }
 
+    /// From now on nobody reads its log.
+    pub(crate) fn is_not_read(&self) {
+        self.stderr.reading.send_replace(false);
+    }
+
+    /// Its log is read again.
+    pub(crate) fn is_read(&self) {
+        self.stderr.reading.send_replace(true);
+    }
+
     pub(crate) fn terminate(&self) {
         self.signal("TERM");
     }
@@ -379,27 +389,36 @@ impl Confirmd {
 }
 
 /// The lines of a pipe, as they come.
-struct Said(watch::Receiver<()>, Arc<Mutex<Vec<String>>>);
+struct Said {
+    heard: watch::Receiver<()>,
+    lines: Arc<Mutex<Vec<String>>>,
+    reading: watch::Sender<bool>,
+}
 
 impl Said {
     fn read(pipe: impl AsyncRead + Unpin + Send + 'static) -> Self {
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let (more, said) = (watch::Sender::new(()), Arc::clone(&lines));
         let heard = more.subscribe();
+        let reading = watch::Sender::new(true);
+        let mut is_read = reading.subscribe();
         tokio::spawn(async move {
             let mut pipe = BufReader::new(pipe).lines();
+            // Whoever would tell to stop or to go on may be gone; then it is read to its end.
             while let Ok(Some(line)) = pipe.next_line().await {
                 lines.lock().unwrap().push(line);
                 more.send_replace(());
+                // Whoever would say to go on may be gone; then it is read to its end.
+                let _goes_on = is_read.wait_for(|read| *read).await.is_ok();
             }
         });
-        Self(heard, said)
+        Self { heard, lines: said, reading }
     }
 
     /// `None` if the pipe closes without it.
     async fn line_with(&self, what: &str) -> Option<String> {
-        let mut heard = self.0.clone();
-        let find = || self.1.lock().unwrap().iter().find(|line| line.contains(what)).cloned();
+        let mut heard = self.heard.clone();
+        let find = || self.lines.lock().unwrap().iter().find(|line| line.contains(what)).cloned();
         loop {
             heard.mark_unchanged();
             match find() {
@@ -411,6 +430,6 @@ impl Said {
     }
 
     fn so_far(&self) -> String {
-        self.1.lock().unwrap().join("\n")
+        self.lines.lock().unwrap().join("\n")
     }
 }

@@ -13,7 +13,7 @@ use crate::harness::process::tool;
 const STORIES: [&str; 6] = ["callers", "delivery", "intake", "postgres", "promise", "replicas"];
 
 /// What stands behind this key, on each line that has it.
-fn values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
+pub(super) fn values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
     let value =
         |line: &'a str| Some(line.trim().trim_start_matches("- ").strip_prefix(key)?.strip_prefix(": ")?.trim());
     yaml.lines().filter_map(value).collect()

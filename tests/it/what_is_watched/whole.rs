@@ -7,7 +7,7 @@ use axum::{Json, Router, routing::post};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use super::programs::Program;
+use super::programs::{Program, Watch};
 use super::read;
 use crate::harness::outside::eventually;
 use crate::harness::process::Site;
@@ -37,7 +37,7 @@ fn metrics_of(expression: &str) -> BTreeSet<&str> {
 async fn a_prometheus_that_scraped_the_service_has_an_answer_to_each_rule_and_each_panel() {
     let site = Site::new().await;
     let process = site.serve().await;
-    let Some(prometheus) = Program::prometheus(&[process.caller.address], None).await else { return };
+    let Some(prometheus) = Program::prometheus(Watch::over(&[process.caller.address])).await else { return };
     prometheus.comes_to_know("up == 1").await;
     for rule in ["503;first=1", "429;first=1", "400;first=1"] {
         site.fault(rule);
@@ -113,7 +113,8 @@ async fn on_call_is_told_when_twilio_refuses_us_and_when_it_is_mended() {
     let (hook, told) = on_call().await;
     let Some(alertmanager) = Program::alertmanager(&hook).await else { return };
     let scraped = replicas.each_ref().map(|replica| replica.caller.address);
-    let Some(prometheus) = Program::prometheus(&scraped, Some(alertmanager.address)).await else { return };
+    let watch = Watch { alertmanager: Some(alertmanager.address), ..Watch::over(&scraped) };
+    let Some(prometheus) = Program::prometheus(watch).await else { return };
     prometheus.comes_to_know("count(up == 1) == 2").await;
     for number in 1..=3 {
         replicas[0].caller.insist(number).await;
