@@ -202,7 +202,7 @@ macro_rules! take {
             "
     with owed as (
         update message
-        set owed_at = coalesce($11, now()), last_event_at = coalesce($11, now())
+        set owed_at = coalesce($11, now()), last_event_at = coalesce($11, now()), first_event_id = told.event_id
         from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::timestamptz[], $6::text[], $7::text[]) with ordinality
                  as told (namespace, event_id, fingerprint, action_id, occurred_at, message_sid, account_sid, place)",
             $chosen,
@@ -213,10 +213,11 @@ macro_rules! take {
                   message.account_sid = any($8) as handed
     ),
     accepted as (
-        insert into event (namespace, event_id, fingerprint, action_id, resolve, occurred_at, accepted_at, state, message_sids)
+        insert into event (namespace, event_id, fingerprint, action_id, resolve, occurred_at, accepted_at, state, message_sids,
+                           at_message)
         select namespace, event_id, fingerprint, action_id, '",
             $resolve,
-            "', coalesce(occurred_at, $11, now()), coalesce($11, now()), 'pending', array[message_sid]
+            "', coalesce(occurred_at, $11, now()), coalesce($11, now()), 'pending', array[message_sid], true
         from owed
     ),
     due as (

@@ -81,7 +81,7 @@ impl Ledger {
                         select namespace, event_id
                         from (
                             select event.namespace, event.event_id, event.accepted_at
-                            from message join event using (namespace, action_id)
+                            from message cross join lateral events_of_action(message.namespace, message.action_id) as event
                             where message.message_sid = $1
                               and ($1 = any(event.message_sids)
                                    or exists (select from resolution r
@@ -89,8 +89,7 @@ impl Ledger {
                                                     = (event.namespace, event.event_id, $1)))
                             union
                             select namespace, event_id, accepted_at
-                            from event
-                            where resolve = 'exact' and message_sids[1] = $1
+                            from events_of_message($1)
                         ) as named
                         order by accepted_at
                         limit 100",

@@ -40,7 +40,8 @@ pub(super) async fn resolve_parked(
             -- An event that confirms all of an action's messages confirms those that are registered later, too.
             select event.namespace, event.event_id, message.message_sid
             from gained
-            join event on event.namespace = gained.namespace and event.action_id = gained.action_id
+            -- None of them stands at its message: those confirm one message.
+            join event on event.namespace = gained.namespace and event.action_id = gained.action_id and not event.at_message
             join message on message.message_sid = gained.message_sid
             where event.resolve = 'all'
               and (message.sent_at is null or message.sent_at <= event.occurred_at)

@@ -113,8 +113,7 @@ pub(super) async fn action(
                      where m.message_sid = any(event.message_sids)
                         or m.message_sid in (select r.message_sid from resolution r
                                              where (r.namespace, r.event_id) = (event.namespace, event.event_id)))
-        from event left join expired using (namespace, event_id)
-        where event.namespace = $1 and event.action_id = $2
+        from events_of_action($1, $2) as event left join expired using (namespace, event_id)
         order by event.accepted_at, event.event_id limit $3",
     )
     .bind(namespace.as_str())

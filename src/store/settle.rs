@@ -8,14 +8,14 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::outbox::Outbox;
-use super::row::parsed;
+use super::row::{column, parsed};
 use super::{Settled, Settlement, StoreError};
 use crate::domain::{MessageSid, Retry, Verdict};
 
 /// Settlements as columns, sorted by key so that two batches that overlap take their locks in one order.
 #[derive(Default)]
 struct Columns {
-    sids: Vec<String>,
+    sids: Vec<MessageSid>,
     tokens: Vec<Uuid>,
     numbers: Vec<i32>,
     verdicts: Vec<&'static str>,
@@ -42,7 +42,7 @@ impl Columns {
                 Verdict::Retry(retry) => (Some(retry.after().as_secs_f64()), Some(counts_as(*retry)), None),
                 Verdict::Dead(reason) => (None, None, Some(reason.as_str())),
             };
-            columns.sids.push(lease.message_sid.as_str().to_owned());
+            columns.sids.push(lease.message_sid.clone());
             columns.tokens.push(lease.token);
             columns.numbers.push(i32::try_from(lease.attempt).unwrap_or(i32::MAX));
             columns.verdicts.push(verdict.as_str());
@@ -115,7 +115,7 @@ impl Outbox {
                 let told = columns.clone();
                 Box::pin(async move {
                     sqlx::query_as(PAY)
-                        .bind(&told.sids)
+                        .bind(column(&told.sids, MessageSid::as_str))
                         .bind(&told.tokens)
                         .bind(&told.numbers)
                         .bind(&told.statuses)
@@ -144,7 +144,7 @@ impl Outbox {
                 let told = columns.clone();
                 Box::pin(async move {
                     sqlx::query_as(SETTLE)
-                        .bind(&told.sids)
+                        .bind(column(&told.sids, MessageSid::as_str))
                         .bind(&told.tokens)
                         .bind(&told.numbers)
                         .bind(&told.verdicts)

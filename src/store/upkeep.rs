@@ -161,7 +161,9 @@ impl Upkeep {
                 from action
                 where first_seen_at <= (select now from moment) - make_interval(secs => $2)
                   and not exists (select from message m where (m.namespace, m.action_id) = (action.namespace, action.action_id))
-                  and not exists (select from event e where (e.namespace, e.action_id) = (action.namespace, action.action_id))
+                  -- Those that stand at their messages have one, then.
+                  and not exists (select from event e where (e.namespace, e.action_id) = (action.namespace, action.action_id)
+                                  and not e.at_message)
                 order by first_seen_at
                 limit $3
                 for update skip locked
@@ -407,8 +409,12 @@ const FORGET_MESSAGES: &str = "-- Upkeep::forget_messages
           and not exists (select from dead_letter d where d.message_sid = message.message_sid
                           and d.died_at > (select now from moment) - make_interval(secs => $4))
           -- Its events go first, or they would name nothing.
-          and not exists (select from event e where (e.namespace, e.action_id) = (message.namespace, message.action_id))
-          and not exists (select from event e where e.resolve = 'exact' and e.message_sids[1] = message.message_sid)
+          and not exists (select from event e where (e.namespace, e.action_id) = (message.namespace, message.action_id)
+                          and not e.at_message)
+          and not exists (select from event e where e.resolve = 'exact' and e.message_sids[1] = message.message_sid
+                          and not e.at_message)
+          and not exists (select from event e where (e.namespace, e.event_id) = (message.namespace, message.first_event_id)
+                          and e.at_message and message.message_sid = any(e.message_sids))
         order by message.registered_at
         limit $3
         for update skip locked
