@@ -14,31 +14,45 @@ use super::Malformed;
 /// Invariant: `SM` or `MM`, then 32 hex digits. There is no other way to hold one, so it may enter a URL as it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct MessageSid(String);
+pub struct MessageSid(Sid);
 
 /// One Twilio Account, the owner of a lane.
 ///
 /// Invariant: `AC`, then 32 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AccountSid(String);
+pub struct AccountSid(Sid);
 
-fn has_shape(text: &str, prefixes: &[&str]) -> bool {
-    prefixes
-        .iter()
-        .filter_map(|prefix| text.strip_prefix(prefix))
-        .any(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+/// The characters of one, in place: they pass through many hands for every message, and a string would be on the heap in
+/// each of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Sid([u8; LENGTH]);
+
+const LENGTH: usize = 34;
+
+impl Sid {
+    fn parse(text: &str, prefixes: &[&str]) -> Option<Self> {
+        let digits = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix))?;
+        let is_one = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        text.as_bytes().try_into().ok().filter(|_| is_one).map(Self)
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("two letters and hex digits are ASCII")
+    }
+}
+
+impl fmt::Debug for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
 }
 
 impl TryFrom<String> for MessageSid {
     type Error = Malformed;
 
     fn try_from(text: String) -> Result<Self, Malformed> {
-        if has_shape(&text, &["SM", "MM"]) {
-            Ok(Self(text))
-        } else {
-            Err(Malformed("must be SM or MM, then 32 hex digits"))
-        }
+        Sid::parse(&text, &["SM", "MM"]).map(Self).ok_or(Malformed("must be SM or MM, then 32 hex digits"))
     }
 }
 
@@ -46,43 +60,43 @@ impl TryFrom<String> for AccountSid {
     type Error = Malformed;
 
     fn try_from(text: String) -> Result<Self, Malformed> {
-        if has_shape(&text, &["AC"]) { Ok(Self(text)) } else { Err(Malformed("must be AC, then 32 hex digits")) }
+        Sid::parse(&text, &["AC"]).map(Self).ok_or(Malformed("must be AC, then 32 hex digits"))
     }
 }
 
 impl From<MessageSid> for String {
     fn from(sid: MessageSid) -> Self {
-        sid.0
+        sid.as_str().to_owned()
     }
 }
 
 impl From<AccountSid> for String {
     fn from(sid: AccountSid) -> Self {
-        sid.0
+        sid.as_str().to_owned()
     }
 }
 
 impl MessageSid {
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
 
 impl AccountSid {
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
 
 impl fmt::Display for MessageSid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Display for AccountSid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
