@@ -16,12 +16,13 @@ use super::queue::{OWNED_FOR_EACH_PLACE, Queue};
 use super::settler::Settler;
 use crate::domain::{Attempt, Class, DeadReason, LaneName, MessageSid, Retry, Verdict};
 use crate::store::{Door, Lease, Outbox, Settlement, Ticket};
-use crate::telemetry;
+use crate::telemetry::{self, RequestMeter};
 use crate::twilio::{Account, Agreement, Answer, Reply, Twilio};
 
 /// What the attempts of a lane share.
 pub(super) struct Sender {
     pub(super) name: LaneName,
+    pub(super) meter: RequestMeter,
     pub(super) account: Account,
     pub(super) outbox: Outbox,
     pub(super) twilio: Twilio,
@@ -102,7 +103,7 @@ impl Sender {
         } else if lets_us_in(class) && self.governor.is_paused() {
             self.resume().await;
         }
-        telemetry::attempted(&self.name, class, reply.took);
+        self.meter.attempted(class, reply.took);
         let settlement = settlement(lease, class, reply, verdict);
         telemetry::attempt_ended(&span, class, settlement.attempt.status);
         self.settler.settle(settlement).await;
@@ -193,7 +194,7 @@ impl<'a> Flight<'a> {
     fn begin(sender: &'a Sender, lease: &Lease) -> Self {
         let mut in_flight = sender.in_flight.lock().expect("no holder panics");
         in_flight.insert(lease.message_sid.clone(), lease.ticket());
-        telemetry::in_flight(&sender.name, in_flight.len());
+        sender.meter.in_flight(in_flight.len());
         Self { sender, message_sid: lease.message_sid.clone() }
     }
 }
@@ -202,6 +203,6 @@ impl Drop for Flight<'_> {
     fn drop(&mut self) {
         let mut in_flight = self.sender.in_flight.lock().expect("no holder panics");
         in_flight.remove(&self.message_sid);
-        telemetry::in_flight(&self.sender.name, in_flight.len());
+        self.sender.meter.in_flight(in_flight.len());
     }
 }

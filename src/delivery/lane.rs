@@ -20,7 +20,7 @@ use super::queue::{OWNED_FOR_EACH_PLACE, Queue};
 use super::settler::Settler;
 use crate::domain::AccountSid;
 use crate::store::{Door, LaneReport, Lease, Outbox, StoreError, Ticket};
-use crate::telemetry;
+use crate::telemetry::{self, RequestMeter};
 use crate::twilio::{Credential, Twilio};
 
 /// What an operator decides about all lanes.
@@ -75,6 +75,7 @@ impl Lane {
         let breaker = Breaker::new(options.breaker_threshold);
         let governor = Governor::new(name.clone(), door.clone(), limit, breaker, account.credentials.clone());
         let sender = Arc::new(Sender {
+            meter: RequestMeter::new(&name),
             name,
             account,
             outbox,

@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use crate::domain::{DeadReason, MessageSid, TraceContext, Verdict};
+use crate::domain::{AccountSid, DeadReason, MessageSid, TraceContext, Verdict};
 use crate::store::{Outbox, Settled, Settlement};
-use crate::telemetry;
+use crate::telemetry::{self, ConfirmedMeter};
 
 /// Most verdicts in one commit.
 const BATCH: usize = 500;
@@ -76,13 +76,14 @@ impl Settler {
 async fn work(outbox: Outbox, mut waiting: mpsc::Receiver<Settlement>, unsettled: watch::Sender<usize>) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut failures = 0;
+    let mut meters = HashMap::new();
     while 0 < waiting.recv_many(&mut batch, BATCH).await {
         loop {
             let began = Instant::now();
             match outbox.settle(&batch).await {
                 Ok(settled) => {
                     telemetry::settled(batch.len(), began.elapsed());
-                    batch.iter().for_each(|settlement| tell(settlement, &settled));
+                    batch.iter().for_each(|settlement| tell(settlement, &settled, &mut meters));
                     failures = 0;
                     break;
                 }
@@ -103,7 +104,11 @@ async fn work(outbox: Outbox, mut waiting: mpsc::Receiver<Settlement>, unsettled
 }
 
 /// One line and one count for each outcome, here where it is certain.
-fn tell(settlement: &Settlement, settled: &HashMap<MessageSid, Settled>) {
+fn tell(
+    settlement: &Settlement,
+    settled: &HashMap<MessageSid, Settled>,
+    meters: &mut HashMap<AccountSid, ConfirmedMeter>,
+) {
     let Settlement { lease, attempt, verdict, .. } = settlement;
     let (message_sid, number, class) = (&lease.message_sid, lease.attempt, attempt.class.as_str());
     let (status, code, request_id) = (attempt.status, attempt.code, attempt.request_id.as_deref());
@@ -111,7 +116,9 @@ fn tell(settlement: &Settlement, settled: &HashMap<MessageSid, Settled>) {
     let _followed = telemetry::settling_span(message_sid).entered();
     match (settled.get(message_sid), verdict) {
         (Some(Settled::Stands { owed_for }), Verdict::Confirmed) => {
-            telemetry::confirmed(&lease.account_sid, *owed_for);
+            let account_sid = &lease.account_sid;
+            let meter = meters.entry(account_sid.clone()).or_insert_with(|| ConfirmedMeter::new(account_sid));
+            meter.confirmed(*owed_for);
             tracing::debug!(%message_sid, number, trace_id, request_id, took = ?attempt.took, "Confirmed at Twilio");
         }
         (Some(Settled::Stands { .. }), Verdict::Retry(retry)) => {

@@ -6,7 +6,7 @@ use metrics::{counter, gauge, histogram};
 
 use super::from_zero::{CREDENTIALS, lane_of};
 use super::names::*;
-use crate::domain::{AccountSid, CallerName, Class, DeadReason, EventState, LaneName};
+use crate::domain::{AccountSid, CallerName, DeadReason, EventState, LaneName};
 
 /// What a caller was answered to an event that made sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,21 +122,10 @@ pub fn claimed(lane: &LaneName, feedback: usize, poisoned: u64) {
     }
 }
 
-/// A request to Twilio ended.
-pub fn attempted(lane: &LaneName, class: Class, took: Duration) {
-    counter!(ATTEMPTS_TOTAL, "lane" => lane.to_string(), "class" => class.as_str()).increment(1);
-    histogram!(ATTEMPT_SECONDS, "lane" => lane.to_string()).record(took);
-}
-
 /// Twilio refused the credential with this number, from 0.
 pub fn credential_refused(lane: &LaneName, credential: usize) {
     let credential = CREDENTIALS[credential.min(1)];
     counter!(CREDENTIALS_REFUSED_TOTAL, "lane" => lane.to_string(), "credential" => credential).increment(1);
-}
-
-/// So many requests are under way now.
-pub fn in_flight(lane: &LaneName, requests: usize) {
-    gauge!(IN_FLIGHT, "lane" => lane.to_string()).set(requests as f64);
 }
 
 /// So many may be, from now on.
@@ -195,16 +184,7 @@ pub fn settled(verdicts: usize, took: Duration) {
     histogram!(SETTLE_SECONDS).record(took);
 }
 
-/// Twilio has a feedback; it was owed for so long, where that is known.
-pub fn confirmed(account_sid: &AccountSid, owed_for: Option<Duration>) {
-    let lane = lane_of(account_sid);
-    counter!(CONFIRMED_TOTAL, "lane" => lane.clone()).increment(1);
-    if let Some(owed_for) = owed_for {
-        histogram!(EVENT_TO_CONFIRMED_SECONDS, "lane" => lane).record(owed_for);
-    }
-}
-
-/// The same, of a worker that had lost its lease.
+/// Twilio has a feedback, and who told it so had lost its lease.
 pub fn confirmed_late(account_sid: &AccountSid) {
     counter!(CONFIRMED_TOTAL, "lane" => lane_of(account_sid)).increment(1);
     counter!(LATE_SUCCESSES_TOTAL).increment(1);

@@ -12,6 +12,7 @@ use confirmd::store::{
     Accepted, Clock, InboxOptions, NotTaken, OutboxOptions, Plans, Registered, SessionOptions, Store, StoreOptions,
     UpkeepOptions, connect_options,
 };
+use confirmd::telemetry::metrics_recorder;
 use confirmd::twilio::sim::{SimulatedAccount, Simulator, SimulatorOptions, UnknownMessages};
 use confirmd::twilio::{Account, Credential, Twilio, TwilioOptions};
 use secrecy::SecretString;
@@ -107,6 +108,8 @@ impl World {
     }
 
     pub(crate) async fn with(setting: Setting) -> Self {
+        // As in a process: it is there before what counts.
+        metrics_recorder();
         let mut simulator = setting.simulator.clone();
         simulator.accounts = setting
             .accounts
