@@ -171,8 +171,11 @@ async fn measure(bench: &mut Bench, rounds: &[Round], json: bool) -> anyhow::Res
         machine: os::machine(),
         postgres,
         settings: format!(
-            "{} of each; fsync and synchronous_commit on; history of {} messages and {} dead letters",
-            plan.runs, plan.history, plan.dead_letters
+            "{} of each; fsync and synchronous_commit on, {} MB of shared buffers; history of {} messages and {} dead letters",
+            plan.runs,
+            rig::shared_buffers(),
+            plan.history,
+            plan.dead_letters
         ),
         took_seconds: bench.elapsed().as_secs_f64(),
         figures,

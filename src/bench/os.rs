@@ -33,13 +33,15 @@ pub(super) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
-    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib: u64 = memory
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
-        .unwrap_or_default();
     let model = model.trim_start_matches(['\t', ' ', ':']);
-    format!("{cores} cores of {model}, {} GiB", (kib + (1 << 19)) >> 20)
+    format!("{cores} cores of {model}, {} GiB", (memory().unwrap_or_default() + (1 << 9)) >> 10)
+}
+
+/// The memory of this machine, in MiB.
+pub(super) fn memory() -> Option<u64> {
+    let told = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib >> 10)
 }
 
 struct Stat {

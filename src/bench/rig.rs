@@ -11,10 +11,9 @@ use super::{ids, os};
 use crate::postgres::{Afterwards, EmbeddedOptions, EmbeddedPostgres};
 use crate::store;
 
-/// What differs from what `confirmd dev` starts: as much memory as a small database machine gives, room for the log, so
-/// that no checkpoint falls into one run and not into the next, and no archive, so that the history is made quickly.
-const SETTINGS: [&str; 6] = [
-    "shared_buffers=1GB",
+/// What differs from what `confirmd dev` starts, besides the memory: room for the log, so that no checkpoint falls into one
+/// run and not into the next, and no archive, so that the history is made quickly.
+const SETTINGS: [&str; 5] = [
     "max_wal_size=8GB",
     "checkpoint_timeout=30min",
     "wal_level=minimal",
@@ -34,6 +33,7 @@ impl Rig {
         let mut options =
             EmbeddedOptions { afterwards: Afterwards::Remove, max_connections: 100, ..EmbeddedOptions::lasting(data) };
         options.settings = SETTINGS.iter().map(|setting| (*setting).to_owned()).collect();
+        options.settings.push(format!("shared_buffers={}MB", shared_buffers()));
         let counts_statements = can_count_statements();
         if counts_statements {
             options.settings.push("shared_preload_libraries=pg_stat_statements".into());
@@ -97,6 +97,12 @@ impl Rig {
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(|| self.postgres.stop()).await?.context("cannot stop Postgres")
     }
+}
+
+/// In MiB: a quarter of the memory, where the manual tells to begin.
+/// <https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-SHARED-BUFFERS>
+pub(super) fn shared_buffers() -> u64 {
+    os::memory().map_or(1024, |memory| (memory / 4).max(128))
 }
 
 /// Where builds of Postgres keep their libraries, seen from their programs.
