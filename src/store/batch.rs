@@ -16,7 +16,7 @@ use crate::telemetry;
 
 /// Something to write, and who waits for the answer.
 pub(super) enum Command {
-    Register(Registration, oneshot::Sender<Result<Registered, NotTaken>>),
+    Register(Box<Registration>, oneshot::Sender<Result<Registered, NotTaken>>),
     Accept(Arc<Told>, oneshot::Sender<Result<Accepted, NotTaken>>),
 }
 

@@ -59,7 +59,7 @@ impl Inbox {
     /// Where nothing was taken; the same again is safe.
     pub async fn register(&self, registration: Registration) -> Result<Registered, NotTaken> {
         let (waiter, answer) = oneshot::channel();
-        self.hand_in(vec![Command::Register(registration, waiter)])?;
+        self.hand_in(vec![Command::Register(Box::new(registration), waiter)])?;
         answer.await.unwrap_or(Err(NotTaken::Unavailable))
     }
 

@@ -91,7 +91,7 @@ mod tests {
             let lane = LaneName::try_from("eu".to_owned()).unwrap();
             let caller = CallerName::try_from("login".to_owned()).unwrap();
             count_from_zero([(format!("AC{:032}", 1).try_into().unwrap(), lane)], &[caller]);
-            confirmed(&format!("AC{:032}", 1).try_into().unwrap(), None);
+            ConfirmedMeter::new(&format!("AC{:032}", 1).try_into().unwrap()).confirmed(None);
         });
         for line in [
             "confirmd_owed_total{lane=\"eu\"} 0",
@@ -109,7 +109,7 @@ mod tests {
     fn histograms_have_bounds_that_fit_what_they_hold() {
         let text = scraped(|| {
             committed(3, Duration::from_millis(2), true);
-            confirmed(&account(), Some(Duration::from_secs(70)));
+            ConfirmedMeter::new(&account()).confirmed(Some(Duration::from_secs(70)));
         });
         for line in [
             "confirmd_commit_seconds_bucket{le=\"0.0025\"} 1",
@@ -146,7 +146,7 @@ mod tests {
         let lane = LaneName::try_from("main".to_owned()).unwrap();
         let text = scraped(|| {
             accepted(EventState::Pending);
-            attempted(&lane, Class::Throttled, Duration::from_millis(100));
+            RequestMeter::new(&lane).attempted(Class::Throttled, Duration::from_millis(100));
             lane_paused(&lane, true);
             gave_up(&account(), DeadReason::GaveUp);
             claimed(&lane, 4, 1);
