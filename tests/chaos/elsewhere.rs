@@ -59,8 +59,11 @@ Played as a story, without the figures of a row:
 | F53 | credentials exchanged under load | `changed_while_it_runs::a_callers_token_is_exchanged_for_another_and_no_request_is_turned_away`, `changed_while_it_runs::an_api_key_is_exchanged_for_another_and_twilio_refuses_no_request`; the password of Postgres and torn files not |
 | F58 | gauges against the truth | `what_is_kept::what_stands_in_the_store_is_counted`; not sampled during the rows |
 
-Not played at all: panics on purpose in the real binary (F20: `a_panic_is_an_internal_problem_with_the_requests_id` in
-`src/intake/edge.rs`, and a settler that panics in `src/delivery/settler.rs`), one account that floods (F45; that a broken
+Not played at all: panics on purpose in the real binary (F20: in one of its kind they are
+`a_thousand_panics_are_a_thousand_problems_and_the_next_is_served` in `src/intake/tests/sockets.rs`, and a settler that
+panics in `src/delivery/settler.rs`), ten times as many events as
+can be committed (F54; `confirmd bench --only overload` burdens the service otherwise: Twilio hangs, a caller floods, peers
+hold connections), one account that floods (F45; that a broken
 one leaves the others alone is `twilios_trouble::one_broken_account_leaves_the_other_untouched`), a failover without a
 synchronous standby, an old primary that comes back, and an hour's soak: F61 goes on for 5 min unless it is told to.
 

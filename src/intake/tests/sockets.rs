@@ -91,6 +91,23 @@ async fn a_connection_is_used_again() {
 }
 
 #[tokio::test]
+async fn a_thousand_panics_are_a_thousand_problems_and_the_next_is_served() {
+    async fn panics() -> &'static str {
+        panic!("on purpose")
+    }
+    let detached = axum::middleware::from_fn(crate::intake::edge::detached);
+    let router =
+        hello().route("/panics", get(panics)).merge(Router::new().route("/apart", get(panics)).layer(detached));
+    let server = serving(router, patient()).await;
+    for number in 0..1000 {
+        let path = if number % 2 == 0 { "/panics" } else { "/apart" };
+        let answer = server.told(&format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("urn:confirmd:problem:internal"), "{answer}");
+    }
+    answered(&mut server.says(HELLO).await, "hello").await;
+}
+
+#[tokio::test]
 async fn a_peer_that_is_slow_with_its_head_is_closed() {
     let server = serving(hello(), ListenerOptions { head_deadline: SHORT, ..patient() }).await;
     for slow in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: a\r\nx: "] {

@@ -5,7 +5,6 @@ mod database; // Postgres fails
 mod kills; // processes of ours are killed
 mod leases; // who holds a lease, and who only believes that he does
 mod machine; // the machine gives too little, or tells the wrong time
-mod overload; // more than can be done
 mod points; // killed at a named point
 mod requests; // ill formed, and full of what nobody should write
 mod shared; // what many rows say
@@ -316,13 +315,6 @@ pub(crate) const ROWS: &[Row] = &[
         kills::orderly_stops,
         "SIGTERM under load, and a new start, again and again",
         "it ends with 0 within its deadline of 5 s and 1 s more, and has ended all it began (full form: 100 times)"
-    ),
-    row!(
-        "F54",
-        false,
-        overload::ten_times,
-        "ten times as many events as can be committed (each event is slowed down, so that it is known how many can), for 60 s",
-        "80 % of what can be taken is; the others are told 503 within 50 ms (p99); nobody waits longer than 10 s; memory stays; 2 s after it another caller is taken"
     ),
     row!(
         "F55",
