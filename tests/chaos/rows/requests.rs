@@ -35,7 +35,7 @@ pub(super) async fn shapes(run: &Run) -> Figures {
     }
     figures.did(format!("{cases} requests, three times each"));
     figures.show(format!("{} with another status than is documented {wrong:?}", wrong.len()), wrong.is_empty());
-    figures.no_longer_than("longest until one is refused", longest, Duration::from_millis(100));
+    figures.no_longer_than("longest until one is refused", longest, Duration::from_millis(run.form.pick(1000, 100)));
     let live = say(at, b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n", PATIENCE).await;
     figures.show(format!("/livez says {live:?} after it"), live == Some(200));
     let stored = world.cluster.number("select count(*) from event").await;
