@@ -295,17 +295,15 @@ impl From<&SessionOptions> for Settings {
 
 impl Settings {
     async fn establish(&self, session: &mut PgConnection) -> Result<(), sqlx::Error> {
-        for (name, value) in &self.0 {
-            // Not every system lets a session watch its client's socket; nothing that was promised depends on it.
-            let optional = name.starts_with("enable_")
-                || ["client_connection_check_interval", "jit", "plan_cache_mode"].contains(name);
-            let set = sqlx::query("select set_config($1, $2, false)").bind(*name).bind(value).execute(&mut *session);
-            match set.await {
-                Err(sqlx::Error::Database(_)) if optional => {}
-                done => {
-                    done?;
-                }
-            }
+        // In one round trip, where this Postgres knows them all: who waits for the session waits for that, too.
+        let (names, values): (Vec<&str>, Vec<&str>) =
+            self.0.iter().map(|(name, value)| (*name, value.as_str())).unzip();
+        let all = sqlx::query(
+            "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as told (name, value)",
+        );
+        match all.bind(names).bind(values).execute(&mut *session).await.map(|_set| ()) {
+            Err(sqlx::Error::Database(_)) => self.set_each(session).await?,
+            done => done?,
         }
         // set_config answers with what it was told; asking again shows what holds.
         let (synchronous, limited, read_only): (String, bool, bool) = sqlx::query_as(
@@ -325,6 +323,20 @@ impl Settings {
         }
         if read_only {
             return Err(sqlx::Error::Protocol("the server is read-only: a standby, or an old primary".into()));
+        }
+        Ok(())
+    }
+
+    async fn set_each(&self, session: &mut PgConnection) -> Result<(), sqlx::Error> {
+        for (name, value) in &self.0 {
+            // Not every system lets a session watch its client's socket; nothing that was promised depends on it.
+            let optional = name.starts_with("enable_")
+                || ["client_connection_check_interval", "jit", "plan_cache_mode"].contains(name);
+            let set = sqlx::query("select set_config($1, $2, false)").bind(*name).bind(value).execute(&mut *session);
+            match set.await.map(|_set| ()) {
+                Err(sqlx::Error::Database(_)) if optional => {}
+                done => done?,
+            }
         }
         Ok(())
     }

@@ -8,13 +8,16 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::http::{Told, ask};
-use super::{comes_true, ports, within};
+use super::{comes_true, ports};
 
 /// Longest that a process may take to start. Reached only when a row fails.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The exit code of a process that did not reach Postgres.
+pub(super) const TRY_LATER: i32 = 75;
 
 pub(crate) struct Replica {
     pub(crate) name: String,
@@ -54,6 +57,7 @@ impl Replica {
         assert!(ready, "{} does not become ready:\n{}", self.name, self.log());
     }
 
+    /// Starts it, and does not wait.
     pub(crate) fn begin(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = OpenOptions::new().append(true).create(true).open(self.log_file()).unwrap();
@@ -83,8 +87,19 @@ impl Replica {
         matches!(told, Told::Ok(_))
     }
 
-    pub(crate) async fn becomes_ready(&self, limit: Duration) {
-        within(limit, &format!("{} is ready", self.name), async || self.is_ready().await).await;
+    /// Who did not reach Postgres at its start says so and ends, and every platform starts it again; so do we.
+    pub(crate) async fn becomes_ready(&mut self, limit: Duration) {
+        let until = Instant::now() + limit;
+        while !self.is_ready().await {
+            assert!(Instant::now() < until, "waited {limit:?} in vain until {} is ready:\n{}", self.name, self.log());
+            if let Some(child) = &mut self.child
+                && child.try_wait().unwrap().is_some_and(|ended| ended.code() == Some(TRY_LATER))
+            {
+                self.child = None;
+                self.begin();
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) fn is_running(&self) -> bool {

@@ -19,7 +19,7 @@ use super::database::Database;
 use super::figures::Figures;
 use super::load::{Load, Tellers};
 use super::outside::Outside;
-use super::replica::Replica;
+use super::replica::{Replica, TRY_LATER};
 use super::run::Run;
 use super::sampler::Sampler;
 use super::witness::{self, Heard};
@@ -72,9 +72,6 @@ const TIMES: &[(&str, &str)] = &[
     ("DELIVERY__MAX_LOST_LEASES", "100"),
 ];
 
-/// The exit code of a command that did not reach Postgres.
-const TRY_LATER: i32 = 75;
-
 /// `DELIVERY__LEASE`, in milliseconds.
 const LEASE_MS: i64 = 2000;
 
@@ -85,7 +82,7 @@ impl World {
         for replica in &mut world.replicas {
             replica.begin();
         }
-        for replica in &world.replicas {
+        for replica in &mut world.replicas {
             replica.becomes_ready(Duration::from_secs(60)).await;
         }
         world.begin_sampling();
@@ -185,7 +182,7 @@ impl World {
                 self.replicas[number].begin();
             }
         }
-        for replica in &self.replicas {
+        for replica in &mut self.replicas {
             replica.becomes_ready(DRAINING).await;
         }
     }

@@ -120,7 +120,7 @@ pub(super) async fn wrong_clocks(run: &Run) -> Figures {
             replica.variables.extend(faketime(clock));
             replica.begin();
         }
-        for replica in &world.replicas {
+        for replica in &mut world.replicas {
             replica.becomes_ready(Duration::from_secs(60)).await;
         }
         let load = world.load(6, millis(20));
