@@ -52,6 +52,8 @@ pub(super) struct Measured {
     pub(super) service_us: Option<f64>,
     pub(super) postgres_us: Option<f64>,
     pub(super) wal_bytes: f64,
+    /// Pages that went to the log whole.
+    pub(super) full_pages: Option<f64>,
     pub(super) dead_tuples: f64,
     /// From the caller's request to the request at the sink, sorted, in microseconds.
     pub(super) post_to_post: Vec<u64>,
@@ -168,6 +170,7 @@ impl Bench {
             args.extend(["--times".to_owned(), times.display().to_string()]);
         }
         let heard_before = heard(&self.sink).await?;
+        let full_pages = database.full_pages().await;
         let (wal, pg, cpu) = (database.wal().await?, self.rig.cpu(), os::cpu(server.pid));
         let began = Instant::now();
         let load = part::load(&args).await?;
@@ -187,6 +190,7 @@ impl Bench {
             service_us: cost(os::cpu(server.pid), cpu),
             postgres_us: cost(self.rig.cpu(), pg),
             wal_bytes: (database.wal().await? - wal) as f64 / events,
+            full_pages: database.full_pages().await.zip(full_pages).map(|(now, before)| (now - before) as f64 / events),
             dead_tuples: database.dead_tuples().await? as f64,
             load,
             ..Measured::default()

@@ -27,6 +27,14 @@ pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
         // another page each time.
         runs.add("without, log", without.wal_bytes);
         runs.add("intake at 256 connections, log", with.wal_bytes);
+        for (who, measured) in [("without, ", &without), ("intake at 256 connections, ", &with)] {
+            if let Some(pages) = measured.full_pages {
+                runs.add(format!("{who}whole pages in the log"), pages);
+            }
+            if let Some(postgres) = measured.postgres_us {
+                runs.add(format!("{who}Postgres"), postgres);
+            }
+        }
         for database in [&new, &old] {
             // What intake alone has left behind.
             database.execute("truncate feedback").await?;
@@ -49,6 +57,10 @@ fn figures(runs: &Runs) -> Vec<Figure> {
     let figures = [
         runs.ratio("intake at 256 connections", "events/s", "without, intake", WITHOUT, nearly),
         runs.ratio("intake at 256 connections, log", "bytes/event", "without, log", WITHOUT, None),
+        runs.figure("intake at 256 connections, whole pages in the log", "/event", None),
+        runs.figure("without, whole pages in the log", "/event", None),
+        runs.figure("intake at 256 connections, Postgres", "µs of CPU/event", None),
+        runs.figure("without, Postgres", "µs of CPU/event", None),
         runs.ratio("drain, 0 ms sink, 64 in flight", "/s", "without, drain", WITHOUT, nearly),
         runs.ratio("whole path at saturation", "events/s", "without, whole", WITHOUT, nearly),
         runs.figure("list of 100 dead letters, by HTTP", "ms", soon),
@@ -122,8 +134,10 @@ async fn make(database: &Database, from: u32, messages: u32, letters: u32) -> an
     // Two clients, each with tables of its own: as many as there are processors.
     let one = format!(
         "begin; truncate event, dead_letter;
-         insert into event (namespace, event_id, fingerprint, action_id, resolve, occurred_at, accepted_at, state, message_sids)
-         select '{ns}', bench_event(n), decode('00', 'hex'), bench_action(n), 'latest', {past}, {past}, 'pending', array[bench_sid(n)]
+         insert into event (namespace, event_id, fingerprint, action_id, resolve, occurred_at, accepted_at, state, message_sids,
+                            at_message)
+         select '{ns}', bench_event(n), decode('00', 'hex'), bench_action(n), 'latest', {past}, {past}, 'pending',
+                array[bench_sid(n)], true
          from generate_series({from}::bigint, {all} - 1) n;
          insert into dead_letter (message_sid, account_sid, namespace, reason, attempts, last_status, last_code, known_at, owed_at, died_at)
          select bench_sid(n), '{account}', '{ns}', case when n % 3 = 0 then 'rejected' else 'message_not_found' end, 1, 404, 20404,
@@ -134,8 +148,9 @@ async fn make(database: &Database, from: u32, messages: u32, letters: u32) -> an
         "begin; truncate action, message, confirmation;
          insert into action (namespace, action_id, first_seen_at)
          select '{ns}', bench_action(n), {past} from generate_series({from}::bigint, {all} - 1) n;
-         insert into message (message_sid, account_sid, namespace, action_id, sent_at, registered_at, owed_at, last_event_at)
-         select bench_sid(n), '{account}', '{ns}', bench_action(n), {past}, {past}, {past}, {past}
+         insert into message (message_sid, account_sid, namespace, action_id, sent_at, registered_at, owed_at, last_event_at,
+                              first_event_id)
+         select bench_sid(n), '{account}', '{ns}', bench_action(n), {past}, {past}, {past}, {past}, bench_event(n)
          from generate_series({from}::bigint, {all} - 1) n;
          insert into confirmation (message_sid, account_sid, attempts, confirmed_at, number, status, took_ms)
          select bench_sid(n), '{account}', 1, {past}, 1, 201, 90 from generate_series({from}::bigint, {confirmed} - 1) n; commit;"

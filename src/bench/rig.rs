@@ -18,7 +18,7 @@ const SETTINGS: [&str; 5] = [
     "checkpoint_timeout=30min",
     "wal_level=minimal",
     "max_wal_senders=0",
-    "maintenance_work_mem=256MB",
+    "maintenance_work_mem=1GB",
 ];
 
 /// A Postgres of its own, with everything durable; gone afterwards, however we end.
@@ -134,6 +134,12 @@ impl Database {
     /// Bytes of write-ahead log that the server has written so far.
     pub(super) async fn wal(&self) -> anyhow::Result<i64> {
         self.number("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint").await
+    }
+
+    /// Pages that the server has written to its log whole so far: those touched for the first time since a checkpoint.
+    /// Postgres tells since version 14.
+    pub(super) async fn full_pages(&self) -> Option<i64> {
+        self.number("select wal_fpi::bigint from pg_stat_wal").await.ok()
     }
 
     /// Rows of the hot table that wait for a vacuum.
