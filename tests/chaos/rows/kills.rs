@@ -22,7 +22,7 @@ pub(super) async fn of_workers(run: &Run) -> Figures {
     // So that there is always something on the way.
     world.outside.play(Rule::always(Say::Takes { status: 201, late: 40 })).await;
     let load = world.load(8, millis(run.form.pick(40, 10)));
-    let rounds = run.form.pick(20, 200);
+    let rounds = run.form.pick(12, 200);
     kill_again_and_again(&mut world, rounds).await;
     let events = run.form.pick(200, 20_000);
     let enough =
@@ -47,7 +47,7 @@ pub(super) async fn of_intake(run: &Run) -> Figures {
     let mut figures = Figures::default();
     let mut world = World::new(run, "F03", &INTAKES).await;
     let load = world.load(8, millis(10));
-    let rounds = run.form.pick(20, 200);
+    let rounds = run.form.pick(12, 200);
     kill_again_and_again(&mut world, rounds).await;
     load.end().await;
     only_503(&world, &mut figures);
@@ -104,7 +104,7 @@ pub(super) async fn unread_logs(run: &Run) -> Figures {
     }
     world.begin_sampling();
     let load = world.load(6, millis(15));
-    let enough = takes(&world, run.form.pick(300, 3000), Duration::from_secs(120)).await;
+    let enough = takes(&world, run.form.pick(150, 3000), Duration::from_secs(120)).await;
     let unread = crate::harness::comes_true(Duration::from_secs(120), async || 0 < dropped(&world).await).await;
     load.end().await;
     figures.show("callers are served all the while", enough);
