@@ -32,9 +32,13 @@ grant update (expired_at) on expired to confirmd_app;
 grant update (done_at) on operation to confirmd_app;
 grant update (traceparent) on parked to confirmd_app;
 
-revoke execute on function feedback_state(text, timestamptz), oldest_snapshot(), resolve(text, text, text, timestamptz)
+revoke execute on function
+    events_of_action(text, text), events_of_message(text), feedback_state(text, timestamptz), oldest_snapshot(),
+    resolve(text, text, text, timestamptz)
     from public;
-grant execute on function feedback_state(text, timestamptz), oldest_snapshot(), resolve(text, text, text, timestamptz)
+grant execute on function
+    events_of_action(text, text), events_of_message(text), feedback_state(text, timestamptz), oldest_snapshot(),
+    resolve(text, text, text, timestamptz)
     to confirmd_app, confirmd_read;
 -- Whoever may write to a table fires its triggers; nobody needs to call their functions.
 revoke execute on function tally_dead_letters(), tally_expired() from public;
