@@ -3,7 +3,7 @@
 -- else had changed since the last checkpoint, and the page went to the log whole. The message, whose row is written
 -- anyway, now names the event by which it was owed; from the message it is found by its key.
 alter table message add column first_event_id text; -- the event by which it was owed, if that is marked `at_message`
-alter table event add column at_message boolean not null default false; -- named by its message, and in no index but its key's
+alter table event add column at_message boolean not null default false; -- named by its message, and in no index but those of its key and its age
 
 drop index event_of_action;
 drop index event_of_message;

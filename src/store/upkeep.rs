@@ -161,7 +161,7 @@ impl Upkeep {
                 from action
                 where first_seen_at <= (select now from moment) - make_interval(secs => $2)
                   and not exists (select from message m where (m.namespace, m.action_id) = (action.namespace, action.action_id))
-                  -- Those that stand at their messages have one, then.
+                  -- Those that stand at their messages are gone before these are, which were asked for above.
                   and not exists (select from event e where (e.namespace, e.action_id) = (action.namespace, action.action_id)
                                   and not e.at_message)
                 order by first_seen_at

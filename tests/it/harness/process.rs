@@ -404,7 +404,6 @@ impl Said {
         let mut is_read = reading.subscribe();
         tokio::spawn(async move {
             let mut pipe = BufReader::new(pipe).lines();
-            // Whoever would tell to stop or to go on may be gone; then it is read to its end.
             while let Ok(Some(line)) = pipe.next_line().await {
                 lines.lock().unwrap().push(line);
                 more.send_replace(());
