@@ -6,7 +6,7 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 
 use super::{NOON, completed, mapping, served};
-use crate::harness::world::{DAY, HOUR, MINUTE, account, sid};
+use crate::harness::world::{DAY, HOUR, MINUTE, account, key, sid};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -137,6 +137,33 @@ async fn every_id_that_is_taken_can_be_read_back() {
         assert_eq!(taken.status, 202, "{id}");
         assert_eq!(service.get(&format!("/v1/events/{path}")).await.json()["event_id"], id);
         assert_eq!(service.get(&format!("/v1/actions/{path}")).await.json()["action_id"], id);
+    }
+}
+
+/// The event that was the first of its message stands nowhere else.
+#[tokio::test]
+async fn an_action_and_a_message_show_the_event_by_which_they_were_owed() {
+    let (mut world, service) = served().await;
+    service.post("/v1/messages", mapping("login", 1)).await;
+    service.post("/v1/events", completed("e1", "login")).await;
+    service.post("/v1/messages", mapping("signup", 2)).await;
+    service.post("/v1/messages", mapping("reset", 3)).await;
+    for (event_id, number) in [("e2", 2), ("e3", 3)] {
+        let mut exact = completed(event_id, "signup");
+        exact["message_sid"] = json!(sid(number));
+        exact["account_sid"] = json!(account(1));
+        if number == 3 {
+            exact.as_object_mut().unwrap().remove("action_id");
+        }
+        service.post("/v1/events", exact).await;
+    }
+    world.drain().await;
+    for (action, event_id) in [("login", "e1"), ("signup", "e2")] {
+        let told = service.get(&format!("/v1/actions/{action}")).await.json();
+        assert_eq!(told["events"], json!([{"event_id": event_id, "state": "confirmed"}]));
+    }
+    for (number, event_id) in [(1, "e1"), (2, "e2"), (3, "e3")] {
+        assert_eq!(world.store.ledger.events_of_message(&sid(number)).await.unwrap(), [key(event_id)]);
     }
 }
 
