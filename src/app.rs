@@ -192,6 +192,7 @@ pub fn store(config: &Config, clock: Clock) -> anyhow::Result<Store> {
             writers: intake.writers,
             batch: intake.batch,
             max_waiting: intake.max_waiting,
+            longest_wait: config.server.request_timeout / LONGEST_WAIT,
             lease: delivery.lease,
         },
         outbox: OutboxOptions { lease: delivery.lease, max_lost_leases: delivery.max_lost_leases },
@@ -206,6 +207,9 @@ pub fn store(config: &Config, clock: Clock) -> anyhow::Result<Store> {
     }))
 }
 
+/// The part of a request's time that a command may wait for a writer. The rest is enough for Postgres's own limits, and after a
+/// peak the line is gone within it.
+const LONGEST_WAIT: u32 = 8;
 /// Most rows that one step of the upkeep touches: well within a statement's time limit.
 const UPKEEP_BATCH: u32 = 1000;
 
@@ -219,7 +223,7 @@ pub fn accounts(config: &Config) -> Vec<Account> {
     };
     let account = |account: &config::Account| Account {
         account_sid: account.account_sid.clone(),
-        base_url: account.base_url.clone(),
+        base_url: account.base_url.parse().expect("the configuration takes nothing else"),
         credentials: std::iter::once(&account.credentials)
             .chain(&account.second)
             .map(|credentials| credential(account.account_sid.as_str(), credentials))

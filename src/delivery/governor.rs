@@ -10,7 +10,7 @@ use super::limit::{Limit, Load};
 use super::queue::OWNED_FOR_EACH_PLACE;
 use crate::domain::{Class, LaneName};
 use crate::store::Door;
-use crate::telemetry;
+use crate::telemetry::{self, BreakerMeter};
 use crate::twilio::{Answer, Credential, Failure};
 
 /// Shared by a lane and its attempts.
@@ -19,6 +19,7 @@ pub(super) struct Governor {
     door: Arc<Door>,
     /// A copy of the limit, for whoever only reads it.
     limit: AtomicU32,
+    breaker: BreakerMeter,
     learnt: Mutex<Learnt>,
 }
 
@@ -70,7 +71,8 @@ impl Governor {
     ) -> Self {
         let credential = Credentials { held: credentials.into(), in_use: 0, refused: 0 };
         let learnt = Mutex::new(Learnt { limit, breaker, credential, paused: false });
-        let governor = Self { name, door, limit: AtomicU32::new(limit.now()), learnt };
+        let governor =
+            Self { breaker: BreakerMeter::new(&name), name, door, limit: AtomicU32::new(limit.now()), learnt };
         telemetry::lane_limit(&governor.name, limit.now());
         governor
     }
@@ -187,7 +189,7 @@ impl Governor {
 
     fn move_door(&self, learnt: &Learnt) {
         self.door.set_open(learnt.breaker.is_closed() && !learnt.paused);
-        telemetry::lane_breaker_open(&self.name, !learnt.breaker.is_closed());
+        self.breaker.is_open(!learnt.breaker.is_closed());
     }
 }
 

@@ -213,7 +213,7 @@ impl IntoResponse for Problem {
 impl From<NotTaken> for Problem {
     fn from(not_taken: NotTaken) -> Self {
         match not_taken {
-            NotTaken::QueueFull => Self::Busy,
+            NotTaken::QueueFull | NotTaken::QueueSlow => Self::Busy,
             NotTaken::Unavailable => Self::Unavailable,
         }
     }

@@ -32,6 +32,8 @@ pub struct InboxOptions {
     pub batch: usize,
     /// Most commands that wait for a writer; past it, nothing is taken.
     pub max_waiting: usize,
+    /// Nothing more is taken of a caller who would wait longer than that for a writer.
+    pub longest_wait: Duration,
     /// How long work that is handed over at once is leased for.
     pub lease: Duration,
 }
@@ -44,8 +46,8 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(max_waiting: usize) -> Self {
-        Self { queue: Arc::new(Queue::new(max_waiting)), party: Party::ourselves() }
+    pub(super) fn new(options: &InboxOptions) -> Self {
+        Self { queue: Arc::new(Queue::new(options.max_waiting, options.longest_wait)), party: Party::ourselves() }
     }
 
     /// The same, for this caller: what it hands in waits behind its own, and takes turns with the others'.

@@ -98,6 +98,8 @@ pub struct Acceptance {
 pub enum NotTaken {
     #[error("too many commands are waiting for the writers")]
     QueueFull,
+    #[error("what waits for the writers has waited for too long already")]
+    QueueSlow,
     #[error("Postgres did not take it in time")]
     Unavailable,
 }
@@ -107,6 +109,7 @@ impl NotTaken {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
+            Self::QueueSlow => "queue_slow",
             Self::Unavailable => "unavailable",
         }
     }

@@ -54,7 +54,7 @@ impl Store {
         let delivery = Sessions::new(connect.clone(), "delivery", &delivery);
         let reads = Sessions::new(connect, "reads", &reads);
         Self {
-            inbox: Inbox::new(inbox.max_waiting),
+            inbox: Inbox::new(&inbox),
             outbox: Outbox { sessions: delivery.clone(), clock: clock.clone(), options: outbox },
             ledger: Ledger { sessions: reads.clone(), clock: clock.clone(), accounts: accounts.clone() },
             operator: Operator { sessions: reads.clone(), clock: clock.clone(), accounts, actor: Actor::process() },

@@ -3,8 +3,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::NotTaken;
 use crate::domain::CallerName;
@@ -32,21 +34,33 @@ pub(super) struct Queue<T> {
     /// Something came, or nothing will any more.
     changed: Notify,
     most: usize,
+    longest_wait: Duration,
 }
 
 struct Waiting<T> {
-    parties: HashMap<Party, VecDeque<T>>,
+    /// What waits, and since when.
+    parties: HashMap<Party, VecDeque<(Instant, T)>>,
     /// Those of whom something waits, each once.
     turns: VecDeque<Party>,
     number: usize,
+    /// When something was taken last, and how long each took then; nothing where none was left behind.
+    taken_at: Instant,
+    each: Duration,
     closed: bool,
 }
 
 impl<T> Queue<T> {
-    /// `most`: how much may wait.
-    pub(super) fn new(most: usize) -> Self {
-        let waiting = Waiting { parties: HashMap::new(), turns: VecDeque::new(), number: 0, closed: false };
-        Self { waiting: Mutex::new(waiting), changed: Notify::new(), most }
+    /// `most`: how much may wait. `longest_wait`: how long.
+    pub(super) fn new(most: usize, longest_wait: Duration) -> Self {
+        let waiting = Waiting {
+            parties: HashMap::new(),
+            turns: VecDeque::new(),
+            number: 0,
+            taken_at: Instant::now(),
+            each: Duration::ZERO,
+            closed: false,
+        };
+        Self { waiting: Mutex::new(waiting), changed: Notify::new(), most, longest_wait }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting<T>> {
@@ -55,8 +69,11 @@ impl<T> Queue<T> {
 
     /// All of them or none: half a batch in the queue would take the others' room for nothing. Gives how much waits now.
     ///
+    /// A line in which one would wait for too long takes no more. There is room for more than a slow Postgres writes in time:
+    /// with all of it taken, everybody would be answered when he has gone.
+    ///
     /// # Errors
-    /// Where there is no room for all, or nothing is taken any more.
+    /// Where there is no room for all, the party's line is too slow, or nothing is taken any more.
     pub(super) fn push(&self, party: &Party, things: Vec<T>) -> Result<usize, NotTaken> {
         let mut waiting = self.waiting();
         if waiting.closed {
@@ -68,8 +85,12 @@ impl<T> Queue<T> {
         if things.is_empty() {
             return Ok(waiting.number);
         }
+        let now = Instant::now();
+        if self.longest_wait < waiting.wait_of(party, now) {
+            return Err(NotTaken::QueueSlow);
+        }
         let Waiting { parties, turns, number, .. } = &mut *waiting;
-        *number += things.len();
+        let (count, things) = (things.len(), things.into_iter().map(|thing| (now, thing)));
         match parties.get_mut(party) {
             Some(line) if line.is_empty() => {
                 turns.push_back(party.clone());
@@ -78,9 +99,10 @@ impl<T> Queue<T> {
             Some(line) => line.extend(things),
             None => {
                 turns.push_back(party.clone());
-                parties.insert(party.clone(), things.into());
+                parties.insert(party.clone(), things.collect());
             }
         }
+        *number += count;
         let number = *number;
         drop(waiting);
         self.changed.notify_one();
@@ -89,21 +111,28 @@ impl<T> Queue<T> {
 
     /// Up to so many, one of each party in turn.
     pub(super) fn take(&self, most: usize) -> Vec<T> {
-        let mut waiting = self.waiting();
-        let Waiting { parties, turns, number, .. } = &mut *waiting;
+        let (mut waiting, now) = (self.waiting(), Instant::now());
+        let Waiting { parties, turns, number, taken_at, each, .. } = &mut *waiting;
         let mut taken = Vec::with_capacity(most.min(*number));
+        let mut first = now;
         while taken.len() < most
             && let Some(party) = turns.pop_front()
         {
             let Some(line) = parties.get_mut(&party) else { continue };
             // The only one there is need not queue again for each.
             let turn = if turns.is_empty() { most - taken.len() } else { 1 };
-            taken.extend(line.drain(..turn.min(line.len())));
+            first = line.front().map_or(first, |(since, _)| first.min(*since));
+            taken.extend(line.drain(..turn.min(line.len())).map(|(_, thing)| thing));
             if !line.is_empty() {
                 turns.push_back(party);
             }
         }
         *number -= taken.len();
+        *each = match u32::try_from(taken.len()) {
+            Ok(taken @ 1..) if 0 < *number => (now - first.max(*taken_at)) / taken,
+            _ => Duration::ZERO,
+        };
+        *taken_at = now;
         taken
     }
 
@@ -127,6 +156,18 @@ impl<T> Queue<T> {
     }
 }
 
+impl<T> Waiting<T> {
+    /// How long the next of this party would wait, as far as one can tell: until its line was written at the pace of the last
+    /// commit, with the others taking their turns; and no less than its first has waited already.
+    fn wait_of(&self, party: &Party, now: Instant) -> Duration {
+        let Some((line, (since, _))) = self.parties.get(party).and_then(|line| Some((line, line.front()?))) else {
+            return Duration::ZERO;
+        };
+        let before = self.number.min(line.len() * self.turns.len());
+        (now - *since).max(self.each * u32::try_from(before).unwrap_or(u32::MAX))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
@@ -137,9 +178,11 @@ mod tests {
         Party(name.into())
     }
 
+    const LONGEST: Duration = Duration::from_secs(5);
+
     #[test]
     fn parties_take_turns_and_each_keeps_its_order() {
-        let queue = Queue::new(100);
+        let queue = Queue::new(100, LONGEST);
         queue.push(&party("flood"), vec!["f1", "f2", "f3", "f4"]).unwrap();
         queue.push(&party("login"), vec!["l1"]).unwrap();
         queue.push(&party("signup"), vec!["s1", "s2"]).unwrap();
@@ -153,16 +196,54 @@ mod tests {
 
     #[test]
     fn all_come_in_or_none() {
-        let queue = Queue::new(3);
+        let queue = Queue::new(3, LONGEST);
         assert_eq!(queue.push(&party("a"), vec![1, 2]), Ok(2));
         assert_eq!(queue.push(&party("b"), vec![3, 4]), Err(NotTaken::QueueFull));
         assert_eq!(queue.push(&party("b"), vec![5]), Ok(3));
         assert_eq!(queue.take(10), [1, 5, 2]);
     }
 
+    /// As if all that waits had come so much earlier.
+    fn later(queue: &Queue<i32>, time: Duration) {
+        let mut waiting = queue.waiting();
+        waiting.taken_at -= time;
+        waiting.parties.values_mut().flatten().for_each(|(since, _)| *since -= time);
+    }
+
+    #[test]
+    fn a_line_that_does_not_move_takes_no_more_until_it_does() {
+        let queue = Queue::new(100, LONGEST);
+        queue.push(&party("flood"), vec![1, 2]).unwrap();
+        later(&queue, LONGEST / 2);
+        assert_eq!(queue.push(&party("flood"), vec![3]), Ok(3));
+        later(&queue, LONGEST / 2);
+        assert_eq!(queue.push(&party("flood"), vec![4]), Err(NotTaken::QueueSlow));
+        assert_eq!(queue.push(&party("login"), vec![5]), Ok(4), "the others have lines of their own");
+        assert_eq!(queue.take(100), [1, 5, 2, 3]);
+        assert_eq!(queue.push(&party("flood"), vec![6]), Ok(1));
+    }
+
+    #[test]
+    fn nobody_gets_in_line_who_would_wait_for_too_long() {
+        let queue = Queue::new(100, LONGEST);
+        queue.push(&party("flood"), (0..12).collect()).unwrap();
+        later(&queue, LONGEST / 2);
+        assert_eq!(queue.take(2), [0, 1]);
+        assert_eq!(
+            queue.push(&party("flood"), vec![12]),
+            Err(NotTaken::QueueSlow),
+            "ten wait, and four take {LONGEST:?}"
+        );
+        assert_eq!(queue.push(&party("login"), vec![13]), Ok(11), "the others have turns of their own");
+        assert_eq!(queue.push(&party("login"), vec![14]), Ok(12));
+        later(&queue, LONGEST / 4);
+        assert_eq!(queue.take(8), [2, 13, 3, 14, 4, 5, 6, 7]);
+        assert_eq!(queue.push(&party("flood"), vec![15]), Ok(5), "four wait, and 32 take {LONGEST:?}");
+    }
+
     #[test]
     fn when_it_is_closed_what_waits_is_still_taken() {
-        let queue = Queue::new(3);
+        let queue = Queue::new(3, LONGEST);
         assert!(queue.has_some().now_or_never().is_none());
         queue.push(&party("a"), vec![1]).unwrap();
         queue.close();

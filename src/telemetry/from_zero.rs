@@ -38,7 +38,7 @@ pub fn count_from_zero(lanes: impl IntoIterator<Item = (AccountSid, LaneName)>, 
     for outcome in Reload::ALL {
         counter!(CONFIG_RELOADS_TOTAL, "outcome" => outcome.as_str()).absolute(0);
     }
-    for because in ["queue_full", "caller_share", "unavailable"] {
+    for because in ["queue_full", "queue_slow", "caller_share", "unavailable"] {
         counter!(NOT_TAKEN_TOTAL, "because" => because).absolute(0);
     }
     for state in [EventState::Pending, EventState::Parked, EventState::Confirmed, EventState::Dead] {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::from_zero::lane_of;
-use super::names::{ATTEMPT_SECONDS, ATTEMPTS_TOTAL, CONFIRMED_TOTAL, EVENT_TO_CONFIRMED_SECONDS, IN_FLIGHT};
+use super::names::{
+    ATTEMPT_SECONDS, ATTEMPTS_TOTAL, CONFIRMED_TOTAL, EVENT_TO_CONFIRMED_SECONDS, IN_FLIGHT, LANE_BREAKER_OPEN,
+};
 use crate::domain::{AccountSid, Class, LaneName};
 
 /// What a lane's requests to Twilio move.
@@ -38,6 +40,20 @@ impl RequestMeter {
         if let Some((_, counter)) = self.attempts.iter().find(|(of, _)| *of == class) {
             counter.increment(1);
         }
+    }
+}
+
+/// What a lane's breaker moves.
+pub struct BreakerMeter(Gauge);
+
+impl BreakerMeter {
+    /// The recorder has to be there before.
+    pub fn new(lane: &LaneName) -> Self {
+        Self(gauge!(LANE_BREAKER_OPEN, "lane" => lane.to_string()))
+    }
+
+    pub fn is_open(&self, open: bool) {
+        self.0.set(u32::from(open));
     }
 }
 

@@ -20,7 +20,7 @@ pub use followed::{event_span, event_told, mapping_span, settling_span};
 pub use from_zero::count_from_zero;
 pub use lines::flush_logs;
 pub use logs::{init_logs, set_log_filter};
-pub use meters::{ConfirmedMeter, RequestMeter};
+pub use meters::{BreakerMeter, ConfirmedMeter, RequestMeter};
 pub use moments::*;
 pub use names::*;
 pub use traces::{attempt_ended, attempt_span, finish_traces, request_ended, request_span, trace_here, within};

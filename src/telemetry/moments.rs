@@ -137,10 +137,6 @@ pub fn lane_paused(lane: &LaneName, paused: bool) {
     gauge!(LANE_PAUSED, "lane" => lane.to_string()).set(u32::from(paused));
 }
 
-pub fn lane_breaker_open(lane: &LaneName, open: bool) {
-    gauge!(LANE_BREAKER_OPEN, "lane" => lane.to_string()).set(u32::from(open));
-}
-
 /// So many replicas have said lately how their lanes stand.
 pub fn replicas(reporting: u64) {
     gauge!(REPLICAS).set(reporting as f64);

@@ -59,8 +59,8 @@ metrics! {
     /// Events by who told us, and what they were answered {caller, answer: taken, replayed, mismatch, conflict,
     /// not_taken}.
     Counter CALLER_EVENTS_TOTAL = "confirmd_caller_events_total";
-    /// Events and mappings that were refused, to be sent again {because: queue_full, caller_share,
-    /// unavailable}.
+    /// Events and mappings that were refused, to be sent again {because: queue_full, queue_slow,
+    /// caller_share, unavailable}.
     Counter NOT_TAKEN_TOTAL = "confirmd_not_taken_total";
 
     /// Events taken for the first time {outcome: pending, parked, confirmed, dead}.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use reqwest::Url;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout_at};
@@ -29,8 +30,8 @@ pub struct TwilioOptions {
 #[derive(Clone, Debug)]
 pub struct Account {
     pub account_sid: AccountSid,
-    /// `https://api.twilio.com`, or with edge and region; without a slash at its end.
-    pub base_url: String,
+    /// `https://api.twilio.com`, or with edge and region: scheme, host and port.
+    pub base_url: Url,
     /// One, or two while they are being rotated.
     pub credentials: Vec<Credential>,
 }
@@ -70,7 +71,6 @@ impl Twilio {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
-            .timeout(options.request_timeout)
             .connect_timeout(options.connect_timeout)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .pool_idle_timeout(Duration::from_secs(30))
@@ -84,17 +84,16 @@ impl Twilio {
     /// `unconfirmed` is never sent: <https://www.twilio.com/docs/messaging/guides/send-message-feedback-to-twilio>
     pub async fn send_feedback(&self, account: &Account, with: &Credential, message_sid: &MessageSid) -> Reply {
         let began = Instant::now();
-        let url = format!(
-            "{}/2010-04-01/Accounts/{}/Messages/{message_sid}/Feedback.json",
-            account.base_url, account.account_sid
-        );
+        // To read the whole of it for each request takes as long as Postgres needs for a claim.
+        let mut url = account.base_url.clone();
+        url.set_path(&format!("/2010-04-01/Accounts/{}/Messages/{message_sid}/Feedback.json", account.account_sid));
         let request = self
             .http
             .post(url)
             .basic_auth(&with.username, Some(with.password.expose_secret()))
             .header(CONTENT_TYPE, FORM)
             .body("Outcome=confirmed");
-        // The client has this limit, too; here it covers each byte of the body for certain.
+        // The client's own limit would be a second timer for the same.
         let answer = match timeout_at(began + self.request_timeout, exchange(request, message_sid)).await {
             Ok(answer) => answer,
             Err(_elapsed) => Answer::None(Failure::Timeout),

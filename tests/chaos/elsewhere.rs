@@ -61,9 +61,7 @@ Played as a story, without the figures of a row:
 
 Not played at all: panics on purpose in the real binary (F20: in one of its kind they are
 `a_thousand_panics_are_a_thousand_problems_and_the_next_is_served` in `src/intake/tests/sockets.rs`, and a settler that
-panics in `src/delivery/settler.rs`), ten times as many events as
-can be committed (F54; `confirmd bench --only overload` burdens the service otherwise: Twilio hangs, a caller floods, peers
-hold connections), one account that floods (F45; that a broken
+panics in `src/delivery/settler.rs`), one account that floods (F45; that a broken
 one leaves the others alone is `twilios_trouble::one_broken_account_leaves_the_other_untouched`), a failover without a
 synchronous standby, an old primary that comes back, and an hour's soak: F61 goes on for 5 min unless it is told to.
 

@@ -37,6 +37,7 @@ use futures_util::stream;
 use crate::args::Args;
 use crate::harness::run::Run;
 use crate::record::Outcome;
+use crate::rows::Row;
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -71,20 +72,22 @@ async fn run(args: Args) -> ExitCode {
     let binary = Path::new(env!("CARGO_BIN_EXE_confirmd"));
     let run = Arc::new(Run::begin(args.form, args.seed, args.soak, binary.to_owned()).await);
     let total = chosen.len();
-    let outcomes: Vec<Outcome> = stream::iter(chosen.into_iter().enumerate())
-        .map(|(at, row)| {
-            let run = run.clone();
-            async move {
-                let began = Instant::now();
-                let ended = tokio::spawn((row.run)(run)).await;
-                let outcome = Outcome::of(row, ended, began.elapsed());
-                outcome.tell(at + 1, total, begun.elapsed());
-                outcome
-            }
-        })
-        .buffer_unordered(args.jobs)
-        .collect()
-        .await;
+    let play = |(at, row): (usize, &'static Row)| {
+        let run = run.clone();
+        async move {
+            let began = Instant::now();
+            let ended = tokio::spawn((row.run)(run)).await;
+            let outcome = Outcome::of(row, ended, began.elapsed());
+            outcome.tell(at + 1, total, begun.elapsed());
+            outcome
+        }
+    };
+    // What others notice cannot be told while other rows burden the machine.
+    let (alone, beside): (Vec<_>, Vec<_>) = chosen.into_iter().enumerate().partition(|(_, row)| row.is_alone());
+    let mut outcomes: Vec<Outcome> = stream::iter(beside).map(play).buffer_unordered(args.jobs).collect().await;
+    for row in alone {
+        outcomes.push(play(row).await);
+    }
     // Who asks for a row wants to see its figures.
     if args.is_choice() {
         outcomes.iter().filter(|outcome| outcome.passed()).for_each(Outcome::tell_story);

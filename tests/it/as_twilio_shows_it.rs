@@ -74,7 +74,7 @@ fn twilio(request_timeout: Duration) -> Twilio {
 
 fn signed_in(base_url: String, username: &str, password: &str) -> Account {
     let credential = Credential { username: username.to_owned(), password: SecretString::from(password) };
-    Account { account_sid: account(1), base_url, credentials: vec![credential] }
+    Account { account_sid: account(1), base_url: base_url.parse().unwrap(), credentials: vec![credential] }
 }
 
 async fn sends(base_url: String, message_sid: &MessageSid) -> Reply {

@@ -44,7 +44,7 @@ fn shut_store() -> Store {
         intake: session.clone(),
         delivery: session.clone(),
         reads: session,
-        inbox: InboxOptions { writers: 1, batch: 1, max_waiting: 1000, lease: SHORT },
+        inbox: InboxOptions { writers: 1, batch: 1, max_waiting: 1000, longest_wait: SHORT, lease: SHORT },
         outbox: OutboxOptions { lease: SHORT, max_lost_leases: 1 },
         upkeep: UpkeepOptions { park_limit: SHORT, history: SHORT, dead_letters: SHORT, batch: 1 },
         accounts: Vec::new(),

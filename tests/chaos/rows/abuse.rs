@@ -18,7 +18,7 @@ use crate::harness::http::{Told, ask, say};
 use crate::harness::run::Run;
 use crate::harness::world::{BOTH, PLAIN, Setting, World};
 
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// What may be added to an answer's time: twice of it, but below this a machine's own moods are what is measured. The
 /// short form shares the machine with all kinds of tests.
 fn noticeable(run: &Run, alone: Duration) -> Duration {
@@ -26,7 +26,13 @@ fn noticeable(run: &Run, alone: Duration) -> Duration {
 }
 
 /// Somebody's events, one each so often, for a while; how long each answer took, and what was not taken.
-async fn paced(at: SocketAddr, token: &str, name: &str, every: Duration, during: Duration) -> Vec<(Duration, Told)> {
+pub(super) async fn paced(
+    at: SocketAddr,
+    token: &str,
+    name: &str,
+    every: Duration,
+    during: Duration,
+) -> Vec<(Duration, Told)> {
     let mut telling = JoinSet::new();
     let (until, mut number) = (Instant::now() + during, 0_u64);
     let mut clock = tokio::time::interval(every);

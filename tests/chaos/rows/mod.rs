@@ -5,6 +5,7 @@ mod database; // Postgres fails
 mod kills; // processes of ours are killed
 mod leases; // who holds a lease, and who only believes that he does
 mod machine; // the machine gives too little, or tells the wrong time
+mod overload; // more is told than is taken
 mod points; // killed at a named point
 mod requests; // ill formed, and full of what nobody should write
 mod shared; // what many rows say
@@ -28,6 +29,13 @@ pub(crate) struct Row {
     /// Whether every `cargo test` has it.
     pub(crate) short: bool,
     pub(crate) run: fn(Arc<Run>) -> BoxFuture<'static, Figures>,
+}
+
+impl Row {
+    /// What others notice is measured, and no other row may run beside it.
+    pub(crate) fn is_alone(&self) -> bool {
+        ["F45", "F54", "F55"].contains(&self.id)
+    }
 }
 
 /// A row of the table.
@@ -302,7 +310,6 @@ pub(crate) const ROWS: &[Row] = &[
         "a process is stopped while leases wait in it for one of 4 places in flight, and goes on when others hold them",
         "it sends none of them: no message is confirmed to two who ran (full form: 20 times)"
     ),
-    // Not in every run: what others notice cannot be told on a machine that is busy with other tests.
     row!(
         "F45",
         false,
@@ -317,7 +324,13 @@ pub(crate) const ROWS: &[Row] = &[
         "SIGTERM under load, and a new start, again and again",
         "it ends with 0 within its deadline of 5 s and 1 s more, and has ended all it began (full form: 100 times)"
     ),
-    // Not in every run: what others notice cannot be told on a machine that is busy with other tests.
+    row!(
+        "F54",
+        false,
+        overload::tenfold,
+        "a slow disk, and ten times as many events (full form: for 60 s) as are taken then",
+        "80 % of what is possible is taken, within the deadline; the rest is told 503 at once; no memory grows; 2 s after it all is as before"
+    ),
     row!(
         "F55",
         false,

@@ -272,7 +272,13 @@ pub(crate) fn store(url: &str, clock: &Clock, setting: &Setting) -> Store {
         intake: sessions(4, Plans::Once),
         delivery: sessions(3, Plans::Once),
         reads: sessions(3, Plans::AsPostgresSeesFit),
-        inbox: InboxOptions { writers: 4, batch: setting.batch, max_waiting: setting.max_waiting, lease: MINUTE },
+        inbox: InboxOptions {
+            writers: 4,
+            batch: setting.batch,
+            max_waiting: setting.max_waiting,
+            longest_wait: MINUTE,
+            lease: MINUTE,
+        },
         outbox: OutboxOptions { lease: MINUTE, max_lost_leases: setting.max_lost_leases },
         upkeep: UpkeepOptions {
             park_limit: 7 * DAY,
@@ -296,7 +302,7 @@ fn replica(url: &str, twilio: &Simulator, clock: &Clock, setting: &Setting) -> (
         name: format!("lane-{}", at + 1).try_into().unwrap(),
         account: Account {
             account_sid: account_sid.clone(),
-            base_url: twilio.base_url(),
+            base_url: twilio.base_url().parse().unwrap(),
             credentials: setting
                 .passwords
                 .iter()
