@@ -1,8 +1,8 @@
 //! The same again over a long history: ten million confirmed messages and a million dead letters.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::burst::Bench;
+use super::burst::{Bench, Burst};
 use super::rig::Database;
 use super::runs::Runs;
 use super::table::{Figure, Goal};
@@ -17,14 +17,16 @@ pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     bench.tell(&format!("making a history of {messages} confirmed messages and {letters} dead letters"));
     let from = bench.numbers(messages + letters);
     make(&old, from, messages, letters).await?;
+    bench.tell("on the way to the next checkpoint");
+    for database in [&old, &new] {
+        on_the_way(bench, database).await?;
+    }
     let mut runs = Runs::new(ROUND);
     for run in 1..=bench.plan.runs {
         bench.tell(&format!("beside the history, run {run} of {}", bench.plan.runs));
         let (without, with) = (intake::at_256(bench, &new).await?, intake::at_256(bench, &old).await?);
         runs.add("without, intake", without.accepted_per_second);
         runs.add("intake at 256 connections", with.accepted_per_second);
-        // A page that is touched for the first time since a checkpoint is written to the log whole, and random keys touch
-        // another page each time.
         runs.add("without, log", without.wal_bytes);
         runs.add("intake at 256 connections, log", with.wal_bytes);
         for (who, measured) in [("without, ", &without), ("intake at 256 connections, ", &with)] {
@@ -69,6 +71,20 @@ fn figures(runs: &Runs) -> Vec<Figure> {
         runs.figure("a receipt, by HTTP", "ms", None),
     ];
     figures.into_iter().flatten().collect()
+}
+
+/// Takes as many events as it needs until most pages of the indexes have been touched since the checkpoint. The first touch
+/// writes a page to the log whole, and an event's key is random: right after a checkpoint nearly each event does that, a few
+/// seconds later hardly one, and then for minutes.
+async fn on_the_way(bench: &mut Bench, database: &Database) -> anyhow::Result<()> {
+    let mut confirmd = bench.confirmd(database, "intake", 64).await?;
+    let most = bench.plan.history / 50;
+    let during = Duration::from_secs(120);
+    let burst =
+        Burst { database, connections: 8, during, most, batch: 1000, rate: None, map: true, until_confirmed: false };
+    bench.burst(&mut confirmd, &burst).await?;
+    database.execute("truncate feedback").await?;
+    confirmd.stop().await
 }
 
 /// Asks what an operator asks, over HTTP.

@@ -160,10 +160,11 @@ impl Upkeep {
                 select namespace, action_id
                 from action
                 where first_seen_at <= (select now from moment) - make_interval(secs => $2)
-                  and not exists (select from message m where (m.namespace, m.action_id) = (action.namespace, action.action_id))
+                  and not exists (select from message m
+                                  where (m.namespace, m.action_id) = (action.namespace, action.action_id) offset 0)
                   -- Those that stand at their messages are gone before these are, which were asked for above.
                   and not exists (select from event e where (e.namespace, e.action_id) = (action.namespace, action.action_id)
-                                  and not e.at_message)
+                                  and not e.at_message offset 0)
                 order by first_seen_at
                 limit $3
                 for update skip locked
@@ -365,6 +366,9 @@ impl Upkeep {
     }
 }
 
+// `offset 0` keeps Postgres from making a join of a question: it could read whole tables before it looks at the first that is
+// old. So each question is asked of its index, in the order of age, until there are enough.
+
 const FORGET_EVENTS: &str = "-- Upkeep::forget_events
     with moment as materialized (select coalesce($1, clock_timestamp()) as now),
     old as materialized (
@@ -372,7 +376,7 @@ const FORGET_EVENTS: &str = "-- Upkeep::forget_events
         from event
         left join expired using (namespace, event_id)
         where event.accepted_at <= (select now from moment) - make_interval(secs => $2)
-          and not exists (select from parked p where (p.namespace, p.event_id) = (event.namespace, event.event_id))
+          and not exists (select from parked p where (p.namespace, p.event_id) = (event.namespace, event.event_id) offset 0)
           and (expired.expired_at is null or expired.expired_at <= (select now from moment) - make_interval(secs => $4))
           and not exists (
               select
@@ -380,9 +384,9 @@ const FORGET_EVENTS: &str = "-- Upkeep::forget_events
                     union all
                     select r.message_sid from resolution r where (r.namespace, r.event_id) = (event.namespace, event.event_id)
                    ) as named
-              where exists (select from feedback f where f.message_sid = named.message_sid)
+              where exists (select from feedback f where f.message_sid = named.message_sid offset 0)
                  or exists (select from dead_letter d where d.message_sid = named.message_sid
-                            and d.died_at > (select now from moment) - make_interval(secs => $4))
+                            and d.died_at > (select now from moment) - make_interval(secs => $4) offset 0)
           )
         order by event.accepted_at
         limit $3
@@ -403,18 +407,18 @@ const FORGET_MESSAGES: &str = "-- Upkeep::forget_messages
         from message
         where message.registered_at <= (select now from moment) - make_interval(secs => $2)
           and coalesce(message.last_event_at, message.registered_at) <= (select now from moment) - make_interval(secs => $2)
-          and not exists (select from feedback f where f.message_sid = message.message_sid)
+          and not exists (select from feedback f where f.message_sid = message.message_sid offset 0)
           and not exists (select from confirmation c where c.message_sid = message.message_sid
-                          and c.confirmed_at > (select now from moment) - make_interval(secs => $2))
+                          and c.confirmed_at > (select now from moment) - make_interval(secs => $2) offset 0)
           and not exists (select from dead_letter d where d.message_sid = message.message_sid
-                          and d.died_at > (select now from moment) - make_interval(secs => $4))
+                          and d.died_at > (select now from moment) - make_interval(secs => $4) offset 0)
           -- Its events go first, or they would name nothing.
           and not exists (select from event e where (e.namespace, e.action_id) = (message.namespace, message.action_id)
-                          and not e.at_message)
+                          and not e.at_message offset 0)
           and not exists (select from event e where e.resolve = 'exact' and e.message_sids[1] = message.message_sid
-                          and not e.at_message)
+                          and not e.at_message offset 0)
           and not exists (select from event e where (e.namespace, e.event_id) = (message.namespace, message.first_event_id)
-                          and e.at_message and message.message_sid = any(e.message_sids))
+                          and e.at_message and message.message_sid = any(e.message_sids) offset 0)
         order by message.registered_at
         limit $3
         for update skip locked

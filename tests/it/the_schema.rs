@@ -205,6 +205,63 @@ async fn a_claim_reads_its_index_in_order_however_long_the_queue() {
     }
 }
 
+/// Statements of the upkeep that look for what is old.
+fn forgetting() -> Vec<&'static str> {
+    let source = include_str!("../../src/store/upkeep.rs");
+    let statement = |name| source.split_once(name).unwrap().1.split_once('"').unwrap().0;
+    vec![
+        statement("\"-- Upkeep::forget_actions\n"),
+        statement("\"-- Upkeep::forget_events\n"),
+        statement("\"-- Upkeep::forget_messages\n"),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_old_is_found_by_its_age_however_much_there_is() {
+    let world = World::new().await;
+    let mut connection = PgConnection::connect(&world.database.url).await.unwrap();
+    let recent = format!(
+        "insert into action (namespace, action_id, first_seen_at)
+         select 'n', 'a' || number, now() - number * interval '1 second' from generate_series(1, 20000) as number;
+         insert into message (message_sid, account_sid, namespace, action_id, registered_at)
+         select 'SM' || md5(number::text), '{}', 'n', 'a' || number, now() - number * interval '1 second'
+         from generate_series(1, 20000) as number;
+         insert into event (namespace, event_id, fingerprint, action_id, resolve, occurred_at, accepted_at, state,
+                            message_sids)
+         select 'n', 'e' || number, '\\x00', 'a' || number, 'latest', now(), now() - number * interval '1 second', 'parked', '{{}}'
+         from generate_series(1, 20000) as number;
+         insert into parked (namespace, event_id, action_id, resolve, occurred_at, parked_at)
+         select namespace, event_id, action_id, resolve, occurred_at, accepted_at from event;
+         insert into feedback (message_sid, account_sid, known_at, owed_at, due_at)
+         select message_sid, account_sid, registered_at, registered_at, registered_at from message where random() < 0.5;
+         insert into confirmation (message_sid, account_sid, attempts, confirmed_at)
+         select message_sid, account_sid, 1, registered_at from message;
+         insert into dead_letter (message_sid, account_sid, namespace, reason, attempts, known_at, owed_at, died_at)
+         select message_sid, account_sid, namespace, 'rejected', 1, registered_at, registered_at, registered_at from message;
+         analyze;",
+        account(1)
+    );
+    sqlx::raw_sql(AssertSqlSafe(recent)).execute(&mut connection).await.unwrap();
+    for (number, statement) in forgetting().into_iter().enumerate() {
+        let prepare = format!("prepare old_{number} (timestamptz, float8, bigint, float8) as {statement}");
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await.unwrap();
+        let explain = format!("explain (format json) execute old_{number} (null, 7776000, 1000, 7776000)");
+        let plan: Value = sqlx::query_scalar(AssertSqlSafe(explain)).fetch_one(&mut connection).await.unwrap();
+        let mut all = Vec::new();
+        nodes(&plan[0]["Plan"], &mut all);
+        // What is deleted then are a thousand at most.
+        let looks = *all.iter().find(|node| node["Subplan Name"] == "CTE old").unwrap();
+        let mut all = Vec::new();
+        nodes(looks, &mut all);
+        let by_age = |node: &&&Value| node["Index Name"].as_str().is_some_and(|name| name.ends_with("_by_age"));
+        assert_eq!(all.iter().filter(by_age).count(), 1, "{plan:#}");
+        for whole in ["action", "message", "event", "confirmation", "dead_letter", "feedback", "parked"] {
+            let read_whole = |node: &&&Value| node["Relation Name"] == whole && node["Node Type"] == "Seq Scan";
+            assert_eq!(all.iter().filter(read_whole).count(), 0, "{whole} is read whole: {plan:#}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_session_keeps_its_limits_whatever_the_database_says() {
     let mut world = World::new().await;
