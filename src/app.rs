@@ -62,7 +62,7 @@ impl App {
             (None, apart) => vec![(apart.unwrap_or(config.server.listen), operations)],
         };
         for (address, router) in served {
-            let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+            let listener = listener::listen(address).with_context(|| format!("cannot listen on {address}"))?;
             listeners.push((listener, within_edge(router, config.server.request_timeout)));
         }
         Ok(Self { config, store, readiness, delivery, callers, listeners })

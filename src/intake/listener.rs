@@ -11,7 +11,7 @@ use axum::{
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
@@ -29,6 +29,10 @@ const MOST_HEAD_BYTES: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
 /// What hyper may buffer of one connection; it needs room for a head, and then some.
 const MOST_BUFFERED: usize = 64 << 10;
+/// Connections that the kernel keeps until we accept them, if its own limit (`net.core.somaxconn`, 4096 by default) lets it. A
+/// peer that opens thousands at once would fill less for a moment, and whoever comes then is heard a second later, when his
+/// kernel tries again.
+const BACKLOG: u32 = 4096;
 /// Out of file descriptors or memory: trying at once would only spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -62,6 +66,18 @@ impl Default for ListenerOptions {
 /// Held by a request's work, which may outlive its connection: the listener is done when none is left.
 #[derive(Clone)]
 pub(super) struct InFlight(#[expect(dead_code, reason = "held for being dropped")] TaskTrackerToken);
+
+/// Binds an address.
+///
+/// # Errors
+/// Where it is taken, or not ours to take.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Or a restart would have to wait until the last connections of the process before are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until told to stop; then finishes what is in flight, and returns when all of it is gone, or at the deadline.
 pub async fn serve(listener: TcpListener, router: Router, options: ListenerOptions, shutdown: CancellationToken) {

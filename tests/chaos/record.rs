@@ -109,7 +109,7 @@ pub(crate) async fn write(args: &Args, outcomes: &[Outcome], took: Duration) {
     text += &format!(
         "\n## The record\n\n{date}, commit {}, {form} form, {profile} build, seed {}, {machine}, {}, {postgres}; {} rows \
          in {} min, {} at once. A row passes with every law at 0 breaches, no panic, and no process that ended by \
-         itself. Each command begins with `cargo test --release --test chaos -- --full --seed {}`.\n\n\
+         itself. What was played again later says so in its last column. Each command begins with `cargo test --release --test chaos -- --full --seed {}`.\n\n\
          | row | command | fault | what has to be seen | what was seen | | when, where |\n|---|---|---|---|---|---|---|\n",
         commit(),
         args.seed,
@@ -121,16 +121,30 @@ pub(crate) async fn write(args: &Args, outcomes: &[Outcome], took: Duration) {
     );
     let mut outcomes: Vec<&Outcome> = outcomes.iter().collect();
     outcomes.sort_by_key(|outcome| outcome.row.id);
-    for outcome in outcomes {
+    let lines = outcomes.iter().map(|outcome| {
         let (row, result) = (outcome.row, if outcome.passed() { "ok" } else { "**NOT REACHED**" });
         let figures = outcome.figures().replace(['|', '\n'], " ");
         let (id, fault, seen) = (row.id, row.fault, row.seen);
-        text += &format!("| {id} | `--row {id}` | {fault} | {seen} | {figures} | {result} | {date}, {machine} |\n");
+        let when = format!("{date}, {}, {machine}", commit());
+        format!("| {id} | `--row {id}` | {fault} | {seen} | {figures} | {result} | {when} |\n")
+    });
+    let lines: Vec<String> = lines.collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/RELIABILITY.md");
+    if args.is_choice() {
+        let record = std::fs::read_to_string(&path).unwrap();
+        return std::fs::write(path, with_rows_again(&record, &lines)).unwrap();
     }
+    text += &lines.concat();
     text += PROMISES;
     text += NOT_COVERED;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/RELIABILITY.md");
     std::fs::write(path, text).unwrap();
+}
+
+/// The record with these rows in the place of what it said of them.
+fn with_rows_again(record: &str, rows: &[String]) -> String {
+    let id = |line: &str| line.strip_prefix("| ")?.split_once(" | `--row ").map(|(id, _)| id.to_owned());
+    let again = |line: &str| rows.iter().find(|row| id(row).is_some() && id(row) == id(line)).map(String::as_str);
+    record.split_inclusive('\n').map(|line| again(line).unwrap_or(line)).collect()
 }
 
 const HEAD: &str = "# What confirmd survives, and how that is known
@@ -142,7 +156,7 @@ themselves, and what was not acknowledged is told again with the same id.
 
     cargo test --test chaos                                        the short form, as in every `cargo test`
     cargo test --release --test chaos -- --full --record           every row; writes this file
-    cargo test --release --test chaos -- --full --seed S --row F08    one row again
+    cargo test --release --test chaos -- --full --seed S --row F08    one row again; with --record in the place of its line
     cargo test --test chaos -- --bugs                              the rows against faults of our own making
 
 The full form needs root (a small disk in memory for F14) and libfaketime (F16; `apt-get install libfaketime`).
