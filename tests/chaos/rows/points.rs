@@ -47,11 +47,16 @@ const POINTS: [Point; 13] = [
     Point { name: "in draining", at: At::Draining },
 ];
 
-const ONE_AT_A_TIME: Setting = Setting { roles: &["all", "all"], with: &[], postgres: &[] };
+/// So few in flight that others wait behind them, whatever the machine, and have to be given back.
+const FEW_IN_FLIGHT: Setting = Setting {
+    roles: &["all", "all"],
+    with: &[("ACCOUNTS__0__ACCOUNT_SID", crate::harness::callers::ACCOUNT), ("ACCOUNTS__0__MAX_CONCURRENCY", "4")],
+    postgres: &[],
+};
 
 pub(super) async fn all(run: &Run) -> Figures {
     let mut figures = Figures::default();
-    let mut world = World::new(run, "F02", &ONE_AT_A_TIME).await;
+    let mut world = World::new(run, "F02", &FEW_IN_FLIGHT).await;
     let load = world.load(6, millis(10));
     let rounds = run.form.pick(1, 10);
     for point in &POINTS {
