@@ -86,7 +86,7 @@ impl<T> Queue<T> {
             return Ok(waiting.number);
         }
         let now = Instant::now();
-        if self.longest_wait < waiting.wait_of(party, now) {
+        if self.longest_wait < waiting.wait_of(party) {
             return Err(NotTaken::QueueSlow);
         }
         let Waiting { parties, turns, number, .. } = &mut *waiting;
@@ -158,13 +158,12 @@ impl<T> Queue<T> {
 
 impl<T> Waiting<T> {
     /// How long the next of this party would wait, as far as one can tell: until its line was written at the pace of the last
-    /// commit, with the others taking their turns; and no less than its first has waited already.
-    fn wait_of(&self, party: &Party, now: Instant) -> Duration {
-        let Some((line, (since, _))) = self.parties.get(party).and_then(|line| Some((line, line.front()?))) else {
-            return Duration::ZERO;
-        };
-        let before = self.number.min(line.len() * self.turns.len());
-        (now - *since).max(self.each * u32::try_from(before).unwrap_or(u32::MAX))
+    /// commit, with the others taking their turns. One commit that is late says nothing of those to come, if it leaves nothing
+    /// behind.
+    fn wait_of(&self, party: &Party) -> Duration {
+        let line = self.parties.get(party).map_or(0, VecDeque::len);
+        let before = self.number.min(line * self.turns.len());
+        self.each * u32::try_from(before).unwrap_or(u32::MAX)
     }
 }
 
@@ -211,19 +210,6 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_does_not_move_takes_no_more_until_it_does() {
-        let queue = Queue::new(100, LONGEST);
-        queue.push(&party("flood"), vec![1, 2]).unwrap();
-        later(&queue, LONGEST / 2);
-        assert_eq!(queue.push(&party("flood"), vec![3]), Ok(3));
-        later(&queue, LONGEST / 2);
-        assert_eq!(queue.push(&party("flood"), vec![4]), Err(NotTaken::QueueSlow));
-        assert_eq!(queue.push(&party("login"), vec![5]), Ok(4), "the others have lines of their own");
-        assert_eq!(queue.take(100), [1, 5, 2, 3]);
-        assert_eq!(queue.push(&party("flood"), vec![6]), Ok(1));
-    }
-
-    #[test]
     fn nobody_gets_in_line_who_would_wait_for_too_long() {
         let queue = Queue::new(100, LONGEST);
         queue.push(&party("flood"), (0..12).collect()).unwrap();
@@ -239,6 +225,9 @@ mod tests {
         later(&queue, LONGEST / 4);
         assert_eq!(queue.take(8), [2, 13, 3, 14, 4, 5, 6, 7]);
         assert_eq!(queue.push(&party("flood"), vec![15]), Ok(5), "four wait, and 32 take {LONGEST:?}");
+        later(&queue, LONGEST * 2);
+        assert_eq!(queue.take(8), [8, 9, 10, 11, 15]);
+        assert_eq!(queue.push(&party("flood"), vec![16]), Ok(1), "it took long, but nobody is left");
     }
 
     #[test]
