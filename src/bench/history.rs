@@ -74,8 +74,8 @@ fn figures(runs: &Runs) -> Vec<Figure> {
 }
 
 /// Takes as many events as it needs until most pages of the indexes have been touched since the checkpoint. The first touch
-/// writes a page to the log whole, and an event's key is random: right after a checkpoint nearly each event does that, a few
-/// seconds later hardly one, and then for minutes.
+/// writes a page to the log whole, and an event's key is random, so right after a checkpoint many an event does that, and the
+/// fewer the longer ago it was.
 async fn on_the_way(bench: &mut Bench, database: &Database) -> anyhow::Result<()> {
     let mut confirmd = bench.confirmd(database, "intake", 64).await?;
     let most = bench.plan.history / 50;

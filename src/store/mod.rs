@@ -98,7 +98,7 @@ pub struct Acceptance {
 pub enum NotTaken {
     #[error("too many commands are waiting for the writers")]
     QueueFull,
-    #[error("what waits for the writers has waited for too long already")]
+    #[error("it would wait for the writers for too long")]
     QueueSlow,
     #[error("Postgres did not take it in time")]
     Unavailable,

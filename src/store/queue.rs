@@ -43,8 +43,9 @@ struct Waiting<T> {
     /// Those of whom something waits, each once.
     turns: VecDeque<Party>,
     number: usize,
-    /// When something was taken last, and how long each took then; nothing where none was left behind.
+    /// When something was taken last.
     taken_at: Instant,
+    /// How long each took then; nothing where none was left behind, as it says nothing of those to come.
     each: Duration,
     closed: bool,
 }

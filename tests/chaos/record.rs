@@ -109,7 +109,8 @@ pub(crate) async fn write(args: &Args, outcomes: &[Outcome], took: Duration) {
     text += &format!(
         "\n## The record\n\n{date}, commit {}, {form} form, {profile} build, seed {}, {machine}, {}, {postgres}; {} rows \
          in {} min, {} at once. A row passes with every law at 0 breaches, no panic, and no process that ended by \
-         itself. What was played again later says so in its last column. Each command begins with `cargo test --release --test chaos -- --full --seed {}`.\n\n\
+         itself. What was played again later says so in its last column. Each command begins with `cargo test \
+         --release --test chaos -- --full --seed {}`.\n\n\
          | row | command | fault | what has to be seen | what was seen | | when, where |\n|---|---|---|---|---|---|---|\n",
         commit(),
         args.seed,
