@@ -17,6 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What opens each cluster. It is reached from this machine only, and gone with the run.
 const PASSWORD: &str = "chaos";
 
+/// How many of the processes that write the log have nothing to do.
+const WRITER_WAITS: &str =
+    "select count(*) from pg_stat_activity where backend_type = 'walwriter' and wait_event = 'WalWriterMain'";
+
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -193,9 +197,17 @@ impl Cluster {
 
     /// From now on until it is killed, only who commits writes the log: the process that writes what the others left is
     /// stopped. So what an acknowledgement did not wait for is lost for certain by the kill.
+    ///
+    /// It is stopped while it waits for work: in the midst of writing it holds a lock that every commit needs.
     pub(crate) async fn stop_writing(&self) {
         let writer = self.number("select pid::bigint from pg_stat_activity where backend_type = 'walwriter'").await;
-        ran(Command::new("kill").args(["-STOP", &writer.to_string()]));
+        loop {
+            ran(Command::new("kill").args(["-STOP", &writer.to_string()]));
+            if self.number(WRITER_WAITS).await == 1 {
+                return;
+            }
+            ran(Command::new("kill").args(["-CONT", &writer.to_string()]));
+        }
     }
 
     /// The postmaster first.
