@@ -335,7 +335,7 @@ pub(crate) const ROWS: &[Row] = &[
         "F55",
         false,
         abuse::slow_peers,
-        "one peer opens connections (full form: 2,000 at once) and says nothing, or a byte each half second of a head or a body, or does not read",
+        "one peer opens connections (full form: 2,000 at once, and within a second another for each that is closed) and says nothing, or a byte each half second of a head or a body, or does not read",
         "each is closed within 10 s; the others' p99 is at most twice what it was alone (or 20 ms more)"
     ),
     row!(
