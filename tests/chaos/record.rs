@@ -168,7 +168,7 @@ Times are scaled in proportion: a lease of 2 s, requests of at most 400 ms, a fi
 
 Three ledgers are compared at the end of each row: **C**, what callers sent and were answered; **D**, what stands in
 Postgres; **T**, what Twilio heard and said, in a file that is only appended to. Meanwhile the query of `confirmd audit` is
-asked about twenty times a second.
+asked up to twenty times a second.
 
 | law | | when it is broken |
 |---|---|---|

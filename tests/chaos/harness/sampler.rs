@@ -15,9 +15,9 @@ use super::checker::{Breaches, sends_are_on_record};
 use super::database::Database;
 use super::witness;
 
-/// Between two audits; more where an audit takes longer, so that looking does not become the load.
+/// Between two audits; more where an audit takes longer, so that looking does not become the load: a tenth of the time.
 const PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Sampler {
     task: JoinHandle<()>,
@@ -59,7 +59,7 @@ impl Sampler {
                     }
                 }
                 rounds += 1;
-                tokio::time::sleep((begun.elapsed() * 4).clamp(PAUSE, LONGEST_PAUSE)).await;
+                tokio::time::sleep((begun.elapsed() * 9).clamp(PAUSE, LONGEST_PAUSE)).await;
             }
             store.close().await;
         });

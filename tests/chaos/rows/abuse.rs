@@ -147,17 +147,18 @@ pub(super) async fn slow_peers(run: &Run) -> Figures {
     let (alone, _) = quiet(&world, during / 2, every).await;
     let until = Instant::now() + during;
     let mut peers = JoinSet::new();
-    for slow in [Slow::Silent, Slow::Head, Slow::Body, Slow::Reads] {
-        for _ in 0..each {
-            let token = world.other.clone();
-            peers.spawn(async move {
-                let mut held = Vec::new();
-                while Instant::now() < until {
-                    held.push(hold(at, slow, &token).await);
-                }
-                held
-            });
-        }
+    for (number, slow) in [Slow::Silent, Slow::Head, Slow::Body, Slow::Reads].repeat(each).into_iter().enumerate() {
+        let token = world.other.clone();
+        // Not all at the same instant, or each second would have one in which everybody comes back.
+        let at_first = Duration::from_secs(1).mul_f64(number as f64 / (4 * each) as f64);
+        peers.spawn(async move {
+            sleep(at_first).await;
+            let mut held = Vec::new();
+            while Instant::now() < until {
+                held.push(hold(at, slow, &token).await);
+            }
+            held
+        });
     }
     let (beside, refused) = quiet(&world, during, every).await;
     let held: Vec<_> = peers.join_all().await.into_iter().flatten().collect();
