@@ -44,7 +44,7 @@ impl Plan {
     pub(super) const fn quick() -> Self {
         Self {
             runs: 5,
-            burst: Duration::from_millis(400),
+            burst: Duration::from_millis(300),
             paced: Duration::from_millis(1000),
             connections: &[16, 256],
             backlog: 20_000,
