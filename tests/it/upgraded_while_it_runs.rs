@@ -39,7 +39,8 @@ async fn migrate(site: &Site) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_are_exchanged_across_a_migration_under_load_and_no_caller_notices() {
-    let site = Site::new().await;
+    let mut site = Site::new().await;
+    site.is_patient();
     let (mut one, mut other) = (site.serve().await, site.serve().await);
     let traffic = Traffic::begin(vec![one.caller.clone(), other.caller.clone()], 6);
     traffic.goes_on(100).await;

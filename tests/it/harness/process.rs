@@ -87,6 +87,14 @@ impl Site {
         self.variables.insert(variable, value.to_owned());
     }
 
+    /// Nobody is told 503 because Postgres, shared with other stories, stands still for a few seconds: for stories in which
+    /// nobody may be turned away for another reason.
+    pub(crate) fn is_patient(&mut self) {
+        self.set("server.request_timeout", "60s");
+        self.set("database.acquire_timeout", "30s");
+        self.set("database.statement_timeout", "20s");
+    }
+
     pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
