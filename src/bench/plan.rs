@@ -45,11 +45,11 @@ impl Plan {
         Self {
             runs: 5,
             burst: Duration::from_millis(300),
-            paced: Duration::from_millis(1000),
+            paced: Duration::from_millis(800),
             connections: &[16, 256],
             backlog: 20_000,
             small_backlog: 20_000,
-            slow_drain: Duration::from_millis(1500),
+            slow_drain: Duration::from_millis(1200),
             concurrency: &[64, 256],
             history: 200_000,
             dead_letters: 20_000,
