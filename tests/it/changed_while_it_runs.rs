@@ -139,7 +139,6 @@ async fn an_auth_token_is_exchanged_for_another_while_the_second_stands_by() {
 #[tokio::test]
 async fn a_lane_that_was_refused_goes_on_at_once_when_it_gets_what_opens_it() {
     let mut site = Site::new().await;
-    site.is_patient();
     site.set("delivery.poll_interval", "50ms");
     // Long after this story has failed.
     site.set("delivery.probe_every", "1h");
@@ -157,7 +156,6 @@ async fn a_lane_that_was_refused_goes_on_at_once_when_it_gets_what_opens_it() {
 #[tokio::test]
 async fn what_cannot_change_while_it_runs_is_named_each_time_and_the_rest_is_taken_over() {
     let mut site = Site::new().await;
-    site.is_patient();
     with_account(&mut site, &format!("auth_token = \"{TOKEN}\""));
     let process = site.serve().await;
     assert_eq!(metric(&process, "confirmd_lane_limit{").await, "8");
@@ -192,8 +190,7 @@ async fn what_cannot_change_while_it_runs_is_named_each_time_and_the_rest_is_tak
 
 #[tokio::test]
 async fn a_file_that_makes_no_sense_changes_nothing_and_is_said() {
-    let mut site = Site::new().await;
-    site.is_patient();
+    let site = Site::new().await;
     let process = site.serve().await;
     let whole = std::fs::read_to_string(site.config()).unwrap();
     let torn = [
@@ -218,7 +215,6 @@ async fn a_file_that_makes_no_sense_changes_nothing_and_is_said() {
 #[tokio::test]
 async fn accounts_that_are_others_are_named_and_the_lanes_that_run_keep_theirs() {
     let mut site = Site::new().await;
-    site.is_patient();
     with_account(&mut site, &format!("auth_token = \"{TOKEN}\""));
     let process = site.serve().await;
     let other = account(2);
@@ -237,7 +233,6 @@ async fn accounts_that_are_others_are_named_and_the_lanes_that_run_keep_theirs()
 #[tokio::test]
 async fn whoever_reloads_before_it_runs_does_not_end_it() {
     let mut site = Site::new().await;
-    site.is_patient();
     // A Postgres that takes a connection and says nothing: by then signals are heard.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     site.set_variable("DATABASE_URL", &format!("postgres://confirmd@{}/confirmd", silent.local_addr().unwrap()));
