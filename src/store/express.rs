@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sqlx::postgres::PgConnection;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::Acceptance;
@@ -29,34 +30,71 @@ pub(super) struct Express {
     exact: BTreeMap<EventKey, Arc<Told>>,
     /// Events that confirm the latest message of their action.
     latest: BTreeMap<EventKey, Arc<Told>>,
+    written: Mutex<Written>,
 }
+
+/// What is committed already.
+#[derive(Default)]
+struct Written {
+    /// How many of [`STEPS`].
+    steps: usize,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Register,
+    TakeLatest,
+    TakeExact,
+    /// A commit later than what they belong to: who is killed in between loses a line of a trace, and nothing else.
+    CarryTraces,
+}
+
+const STEPS: [Step; 4] = [Step::Register, Step::TakeLatest, Step::TakeExact, Step::CarryTraces];
 
 impl Express {
     pub(super) fn of(mut plan: Plan) -> Self {
         let latest = |told: &Told| matches!(told.event.target, Target::Action { resolve: Resolve::Latest, .. });
         plan.open.retain(|_, told| latest(told));
-        Self { messages: plan.messages, exact: plan.exact, latest: plan.open }
+        Self { messages: plan.messages, exact: plan.exact, latest: plan.open, written: Mutex::default() }
     }
 
-    /// Writes what it can, and gives what came of it. Bears being repeated: what an earlier try committed is left over.
-    pub(super) async fn write(&self, session: &mut PgConnection, terms: &Terms) -> Result<Outcome, sqlx::Error> {
-        let mut outcome = Outcome::default();
-        if !self.messages.is_empty() {
-            self.register(session, terms, &mut outcome).await?;
-        }
-        for (statement, events) in [(TAKE_LATEST, &self.latest), (TAKE_EXACT, &self.exact)] {
-            if events.is_empty() {
-                continue;
-            }
-            match self.take(session, statement, events, terms, &mut outcome).await {
+    /// Writes what it can. Bears being repeated: it goes on where an earlier try ended. If the answer to a commit was lost,
+    /// what that commit wrote is left over.
+    pub(super) async fn write(&self, session: &mut PgConnection, terms: &Terms) -> Result<(), sqlx::Error> {
+        let Written { steps, outcome } = &mut *self.written.lock().await;
+        for step in &STEPS[*steps..] {
+            match self.act(*step, session, terms, outcome).await {
                 // Nothing of this statement stands, and all of what went before; the long way finds out whose data it is.
                 Err(error) if is_about_the_data(&error) => tracing::debug!(%error, "Took the long way"),
-                taken => taken?,
+                done => done?,
             }
+            *steps += 1;
         }
-        // A commit later than what they belong to: who is killed in between loses a line of a trace, and nothing else.
-        carry(session, self.exact.iter().chain(&self.latest), &mut outcome).await?;
-        Ok(outcome)
+        Ok(())
+    }
+
+    /// What came of it: of every statement that was committed, also where a later one was not.
+    pub(super) async fn outcome(&self) -> Outcome {
+        std::mem::take(&mut self.written.lock().await.outcome)
+    }
+
+    async fn act(
+        &self,
+        step: Step,
+        session: &mut PgConnection,
+        terms: &Terms,
+        outcome: &mut Outcome,
+    ) -> Result<(), sqlx::Error> {
+        match step {
+            Step::Register if self.messages.is_empty() => Ok(()),
+            Step::Register => self.register(session, terms, outcome).await,
+            Step::TakeLatest if self.latest.is_empty() => Ok(()),
+            Step::TakeLatest => self.take(session, TAKE_LATEST, &self.latest, terms, outcome).await,
+            Step::TakeExact if self.exact.is_empty() => Ok(()),
+            Step::TakeExact => self.take(session, TAKE_EXACT, &self.exact, terms, outcome).await,
+            Step::CarryTraces => carry(session, self.exact.iter().chain(&self.latest), outcome).await,
+        }
     }
 
     async fn register(

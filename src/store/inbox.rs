@@ -180,28 +180,24 @@ impl Writer {
     /// Gives what it left over.
     async fn write_express(&self, commands: Vec<Command>) -> Vec<Command> {
         let express = Arc::new(Express::of(Plan::of(&commands)));
-        let written = self
+        let (outcome, written) = self
             .reserved(&commands, |sessions, terms| async move {
-                sessions
+                let written = sessions
                     .run(|session| {
                         let (express, terms) = (express.clone(), terms.clone());
                         Box::pin(async move { express.write(session, &terms).await })
                     })
-                    .await
+                    .await;
+                (express.outcome().await, written)
             })
             .await;
+        let (done, left) = split(commands, &outcome);
+        // What was done here was tried here.
+        answer(done, outcome, &Plan::default());
         match written {
-            Ok(outcome) => {
-                let (done, left) = split(commands, &outcome);
-                // What was done here was tried here.
-                answer(done, outcome, &Plan::default());
-                left
-            }
-            // The long way finds out whose data it is.
-            Err(error) if error.is_about_the_data() => commands,
+            Ok(()) => left,
             Err(error) => {
-                log_refusal(&error, commands.len());
-                refuse(commands, NotTaken::Unavailable);
+                refuse_all(left, &error);
                 Vec::new()
             }
         }
@@ -210,18 +206,22 @@ impl Writer {
     async fn write_whole(&self, commands: Vec<Command>) {
         let plan = Arc::new(Plan::of(&commands));
         let planned = plan.clone();
-        let written = self
+        let (outcome, written) = self
             .reserved(&commands, |sessions, terms| async move {
-                sessions
+                let written = sessions
                     .transaction(|session| {
                         let (plan, terms) = (planned.clone(), terms.clone());
                         Box::pin(async move { record(session, &plan, &terms).await })
                     })
-                    .await
+                    .await;
+                match written {
+                    Ok(outcome) => (outcome, Ok(())),
+                    Err(error) => (Outcome::default(), Err(error)),
+                }
             })
             .await;
         match written {
-            Ok(outcome) => {
+            Ok(()) => {
                 let untried = answer(commands, outcome, &plan);
                 if !untried.is_empty() {
                     Box::pin(self.write_whole(untried)).await;
@@ -234,39 +234,36 @@ impl Writer {
                     Box::pin(self.write_whole(vec![command])).await;
                 }
             }
-            Err(error) => {
-                log_refusal(&error, commands.len());
-                refuse(commands, NotTaken::Unavailable);
-            }
+            Err(error) => refuse_all(commands, &error),
         }
     }
 
-    /// Writes with room taken at the lanes before, and hands over what the commit wrote as leased to this process.
+    /// Writes with room taken at the lanes before, and hands over what was committed as leased to this process: all of it,
+    /// also where something failed later. What nobody is handed would wait for its lease to expire.
     async fn reserved<Writing>(
         &self,
         commands: &[Command],
         write: impl FnOnce(Sessions, Terms) -> Writing,
-    ) -> Result<Outcome, StoreError>
+    ) -> (Outcome, Result<(), StoreError>)
     where
-        Writing: Future<Output = Result<Outcome, StoreError>>,
+        Writing: Future<Output = (Outcome, Result<(), StoreError>)>,
     {
         let began = Instant::now();
         let reservation = self.doors.reserve(u32::try_from(commands.len()).unwrap_or(u32::MAX));
         let room = Arc::new(reservation.columns());
         let terms = Terms { clock: self.clock.clone(), lease: self.lease, room };
-        let written = write(self.sessions.clone(), terms).await;
-        let done = written.as_ref().map_or(0, |outcome| outcome.events.len() + outcome.messages.len());
-        telemetry::committed(done, began.elapsed(), written.is_ok());
-        let mut outcome = written?;
+        let (mut outcome, written) = write(self.sessions.clone(), terms).await;
+        telemetry::committed(outcome.events.len() + outcome.messages.len(), began.elapsed(), written.is_ok());
         let leases = std::mem::take(&mut outcome.leases);
         telemetry::handed_off(leases.len());
         telemetry::unparked(outcome.unparked);
         outcome.owed.iter().for_each(|(account_sid, messages)| telemetry::owed(account_sid, *messages));
         reservation.hand_over(leases, &outcome.owed);
-        Ok(outcome)
+        (outcome, written)
     }
 }
 
-fn log_refusal(error: &StoreError, commands: usize) {
-    tracing::error!(%error, commands, "Could not commit a batch; its callers were told to try again");
+fn refuse_all(commands: Vec<Command>, error: &StoreError) {
+    tracing::error!(%error, commands = commands.len(), "Could not commit a batch; its callers were told to try again");
+    refuse(commands, NotTaken::Unavailable);
 }

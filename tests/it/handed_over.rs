@@ -2,8 +2,14 @@
 
 use std::net::TcpListener;
 
+use confirmd::domain::Resolve;
+use confirmd::store::{Accepted, Registered};
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
 use crate::harness::caller::action_of;
+use crate::harness::outside::eventually;
 use crate::harness::process::Site;
+use crate::harness::world::{World, event, exact, registration};
 
 /// Feedback that the very commit which took its event has leased, and nobody has settled.
 const LEASED_BY_ITS_EVENT: &str = "feedback join event on event.message_sids[1] = feedback.message_sid
@@ -42,4 +48,50 @@ async fn who_is_killed_between_the_commit_and_the_delivery_leaves_it_to_the_next
     assert!(0 < site.count("attempt_on_record where verdict = 'interrupted'").await);
     assert_eq!(site.count("attempt_on_record where verdict = 'confirmed'").await, i64::from(logins));
     site.is_lawful().await;
+}
+
+#[tokio::test]
+async fn what_was_committed_before_the_session_broke_is_answered_as_new_and_delivered_at_once() {
+    let mut world = World::new().await;
+    world.register("login", 1).await;
+    world.register("signup", 2).await;
+    // Somebody is about to say the same as the last of three that come at once.
+    let mut other = PgConnection::connect(&world.database.url).await.unwrap();
+    other
+        .execute(
+            "begin;
+             insert into event (namespace, event_id, fingerprint, resolve, occurred_at, accepted_at, state, message_sids)
+             values ('default', 'signed-up', '', 'exact', now(), now(), 'pending', '{}')",
+        )
+        .await
+        .unwrap();
+    let inbox = &world.store.inbox;
+    let three = async {
+        tokio::join!(
+            inbox.register(registration("reset", 3, None)),
+            inbox.accept(event("logged-in", "login", Resolve::Latest)),
+            inbox.accept(exact("signed-up", 2)),
+        )
+    };
+    let broken = async {
+        let other = tokio::sync::Mutex::new(&mut other);
+        eventually("the last one waits, and its session is ended", || async {
+            let ended: bool = sqlx::query_scalar(
+                "select coalesce(bool_or(pg_terminate_backend(pid, 10000)), false) from pg_stat_activity
+                 where datname = current_database() and wait_event_type = 'Lock'",
+            )
+            .fetch_one(&mut **other.lock().await)
+            .await
+            .unwrap();
+            ended.then_some(())
+        })
+        .await;
+        other.lock().await.execute("rollback").await.unwrap();
+    };
+    let ((registered, logged_in, signed_up), ()) = tokio::join!(three, broken);
+    assert!(matches!(registered, Ok(Registered::Created(_))), "{registered:?}");
+    assert!(matches!(logged_in, Ok(Accepted::Taken(_))), "{logged_in:?}");
+    assert!(matches!(signed_up, Ok(Accepted::Taken(_))), "{signed_up:?}");
+    assert_eq!(world.drain().await, 2, "nothing waits for a lease to expire");
+    world.is_lawful().await;
 }

@@ -15,6 +15,7 @@ mod model; // what should be so
 mod parts; // what a story is made of
 mod stage; // doing it, and looking at what came of it
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -25,16 +26,25 @@ use self::stage::Stage;
 /// Databases at once, each with stories of its own: a story mostly waits for its commits.
 const STAGES: u32 = 4;
 const SHORT_FORM: u32 = 2_000;
+/// Stories from one line of progress to the next.
+const PROGRESS: u32 = 5_000;
 
 #[test]
 fn any_story_ends_as_the_model_of_it_does() {
     let stories = variable("CONFIRMD_STORIES").unwrap_or(SHORT_FORM);
     let seed = variable("CONFIRMD_STORIES_SEED").unwrap_or_else(rand::random);
     let began = std::time::Instant::now();
+    let so_far = AtomicU32::new(0);
+    let one_more = || {
+        let so_far = so_far.fetch_add(1, Ordering::Relaxed) + 1;
+        if so_far.is_multiple_of(PROGRESS) {
+            eprintln!("{so_far} of {stories} stories in {:.0?}", began.elapsed());
+        }
+    };
     std::thread::scope(|scope| {
         for stage in 0..STAGES {
             scope.spawn(move || {
-                if let Err(told) = tell_many(stories.div_ceil(STAGES), seed.wrapping_add(stage)) {
+                if let Err(told) = tell_many(stories.div_ceil(STAGES), seed.wrapping_add(stage), one_more) {
                     panic!("{told}\nthe same again: CONFIRMD_STORIES={stories} CONFIRMD_STORIES_SEED={seed}");
                 }
             });
@@ -47,14 +57,17 @@ fn variable(name: &str) -> Option<u32> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
-fn tell_many(stories: u32, seed: u32) -> Result<(), String> {
+fn tell_many(stories: u32, seed: u32, one_more: impl Fn()) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stage = std::cell::RefCell::new(runtime.block_on(Stage::new()));
     let mut bytes = [0; 32];
     bytes[..4].copy_from_slice(&seed.to_be_bytes());
     let config = Config { cases: stories, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let told = runner.run(&story(), |steps| runtime.block_on(tell(&mut stage.borrow_mut(), &steps)));
+    let told = runner.run(&story(), |steps| {
+        one_more();
+        runtime.block_on(tell(&mut stage.borrow_mut(), &steps))
+    });
     if let Err(TestError::Fail(reason, steps)) = told {
         let steps: Vec<String> = steps.iter().map(|step| format!("    {step:?}")).collect();
         return Err(format!("{reason}\nin this story:\n{}", steps.join("\n")));

@@ -95,6 +95,12 @@ impl Feedback {
     }
 }
 
+impl Message {
+    fn known_at(&self) -> At {
+        self.sent.unwrap_or(self.registered).min(self.registered)
+    }
+}
+
 impl Owed {
     fn is_claimable(&self, now: At) -> bool {
         self.due <= now && self.lease.is_none_or(|(_, until)| until <= now)
@@ -232,7 +238,7 @@ impl Model {
         let now = self.now;
         let message = self.messages.get_mut(&number).unwrap();
         if message.feedback == Feedback::None {
-            message.known = BTreeSet::from([message.sent.unwrap_or(message.registered).min(message.registered)]);
+            message.known = BTreeSet::from([message.known_at()]);
             message.feedback = Feedback::Pending(Owed { due: now, ..Owed::default() });
         }
     }
@@ -301,6 +307,17 @@ impl Model {
     pub(super) fn or_else(&mut self, other: &Self) {
         for (number, message) in &mut self.messages {
             message.known.extend(other.messages.get(number).iter().flat_map(|message| &message.known));
+        }
+    }
+
+    /// What was told at the same time may have filled a message in after it was chosen, and before it was owed: its age is
+    /// then as it is known by now.
+    pub(super) fn or_as_known_by_now(&mut self, before: &Self) {
+        for (number, message) in &mut self.messages {
+            let owed_before = before.messages.get(number).is_some_and(|message| message.feedback != Feedback::None);
+            if message.feedback != Feedback::None && !owed_before {
+                message.known.insert(message.known_at());
+            }
         }
     }
 

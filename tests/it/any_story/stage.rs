@@ -252,6 +252,7 @@ impl Scene<'_> {
         }
         for mut model in fitting.clone() {
             fitting.iter().for_each(|other| model.or_else(other));
+            model.or_as_known_by_now(&self.model);
             let before = std::mem::replace(&mut self.model, model);
             match self.note_handed(&handed) {
                 Ok(()) => match self.is_as_the_model().await {
