@@ -195,3 +195,29 @@ impl TryFrom<String> for LetterReason {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows hold them, and callers read them: those of an older binary mean the same in a newer one.
+    #[test]
+    fn the_words_that_are_stored_and_served_stay_as_they_are() {
+        use FeedbackState as State;
+        let states = [State::None, State::Pending, State::Confirmed, State::Dead].map(State::as_str);
+        assert_eq!(states, ["none", "pending", "confirmed", "dead"]);
+        let after = Duration::from_secs(1);
+        let verdicts =
+            [Verdict::Confirmed, Verdict::Retry(Retry::Burnt { after }), Verdict::Dead(DeadReason::Rejected)];
+        assert_eq!(verdicts.each_ref().map(Verdict::as_str), ["confirmed", "retry", "dead"]);
+        assert_eq!(
+            LetterReason::ALL.map(LetterReason::as_str),
+            ["message_not_found", "rejected", "gave_up", "unverifiable", "poison", "shadowed", "expired"]
+        );
+        assert_eq!(
+            Class::ALL.map(Class::as_str),
+            ["confirmed", "ambiguous", "throttled", "account_fault", "not_found", "transient", "rejected"]
+        );
+        assert_eq!(Class::Shadowed.as_str(), "shadowed");
+    }
+}

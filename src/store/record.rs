@@ -2,7 +2,9 @@
 //!
 //! Each step is one statement over columns, and a later statement sees what an earlier one waited for: at READ
 //! COMMITTED every statement looks anew. Locks are taken in one order by all: actions, events that name a message,
-//! messages, other events, what is owed; each sorted by key.
+//! messages, other events, what is owed; each sorted by key. The short way, [`super::express`], takes a message before its
+//! event: where two say the same at the moment in which its message is registered, one by each way, each may wait for the
+//! other. Postgres ends one of them after a second (`deadlock_timeout`), and that is tried again.
 //!
 //! What is only told carries the transaction's one moment, `now()`; a lease is counted from when it is written, because
 //! the transaction may have waited for a lock since it began.
