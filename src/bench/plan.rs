@@ -45,9 +45,9 @@ impl Plan {
         Self {
             runs: 5,
             burst: Duration::from_millis(300),
-            paced: Duration::from_millis(800),
+            paced: Duration::from_millis(1200),
             connections: &[16, 256],
-            backlog: 20_000,
+            backlog: 10_000,
             small_backlog: 20_000,
             slow_drain: Duration::from_millis(1200),
             concurrency: &[64, 256],
