@@ -13,7 +13,7 @@ pub(super) const LEASE: At = 60;
 pub(super) const MAX_LOST: u32 = 2;
 const PARK_LIMIT: At = 7 * 86_400;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Model {
     pub(super) now: At,
     pub(super) messages: BTreeMap<u32, Message>,
@@ -23,7 +23,7 @@ pub(super) struct Model {
     together: Option<Vec<(u32, u8)>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Message {
     action: Option<u8>,
     sent: Option<At>,
@@ -57,7 +57,7 @@ pub(super) struct Owed {
     pub(super) lease: Option<(u32, At)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
     told: Told,
     answer: Answer,

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::{deploy, read};
 use crate::harness::process::tool;
 
-const STORIES: [&str; 6] = ["callers", "delivery", "intake", "postgres", "promise", "replicas"];
+const STORIES: [&str; 7] = ["callers", "delivery", "intake", "postgres", "promise", "promise_by_day", "replicas"];
 
 /// What stands behind this key, on each line that has it.
 pub(super) fn values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
