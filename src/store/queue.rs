@@ -235,6 +235,7 @@ mod tests {
         later(&queue, LONGEST * 2);
         assert_eq!(queue.take(8), [8, 9, 10, 11, 15]);
         assert_eq!(queue.push(&party("flood"), vec![16]), Ok(1), "it took long, but nobody is left");
+        assert_eq!(queue.push(&party("flood"), vec![17]), Ok(2), "nor does it say anything of those to come");
     }
 
     #[test]
@@ -242,6 +243,7 @@ mod tests {
         let queue = Queue::new(3, LONGEST);
         assert!(queue.has_some().now_or_never().is_none());
         queue.push(&party("a"), vec![1]).unwrap();
+        assert_eq!(queue.has_some().now_or_never(), Some(true));
         queue.close();
         assert_eq!(queue.push(&party("a"), vec![2]), Err(NotTaken::Unavailable));
         assert_eq!(queue.has_some().now_or_never(), Some(true));
