@@ -132,6 +132,7 @@ mod tests {
         let later = now + Duration::from_secs(5);
         assert!(breaker.take_probe(later));
         breaker.rest(later);
+        assert!(!breaker.take_probe(later), "soon, and not at once");
         assert!(breaker.take_probe(later + Duration::from_secs(1)));
     }
 }
