@@ -228,6 +228,10 @@ mod tests {
             "ten wait, and four take {LONGEST:?}"
         );
         assert_eq!(queue.push(&party("login"), vec![13]), Ok(11), "the others have turns of their own");
+        assert!(
+            queue.waiting().wait_of(&party("login")) < LONGEST * 2 / 3,
+            "for one of its own, and one of the flood's"
+        );
         assert_eq!(queue.push(&party("login"), vec![14]), Ok(12));
         later(&queue, LONGEST / 4);
         assert_eq!(queue.take(32), [2, 13, 3, 14, 4, 5, 6, 7]);
