@@ -203,7 +203,7 @@ impl Lane {
                     Ok(Ok(look)) => {
                         telemetry::loop_stepped("lane");
                         failures = 0;
-                        more = look.more;
+                        more |= look.more;
                         self.begin(0, look);
                     }
                     Ok(Err(error)) => {
@@ -223,6 +223,9 @@ impl Lane {
                 () = self.sender.door.overflow() => {}
                 () = tokio::time::sleep_until(next_poll), if looking.is_empty() => {
                     next_poll = Instant::now() + jittered(self.options.poll_interval);
+                    // Of what becomes due from now on, and finds no room because the claim has all of it, the look says
+                    // nothing; whoever tells of it meanwhile is not forgotten when it ends.
+                    more = false;
                     looking.spawn(self.sender.clone().look(Reach::All));
                     self.report().await;
                 }
@@ -240,6 +243,7 @@ impl Lane {
                 } else {
                     Reach::Onward
                 };
+                more = false;
                 looking.spawn(self.sender.clone().look(reach));
             }
         }

@@ -95,3 +95,39 @@ async fn what_was_committed_before_the_session_broke_is_answered_as_new_and_deli
     assert_eq!(world.drain().await, 2, "nothing waits for a lease to expire");
     world.is_lawful().await;
 }
+
+#[tokio::test]
+async fn what_comes_while_a_claim_has_all_the_room_does_not_wait_for_the_next_look() {
+    let mut site = Site::new().await;
+    // Nothing that takes long here may be ended, and the next look is far away.
+    site.is_patient();
+    site.set("database.lock_timeout", "20s");
+    site.set("delivery.poll_interval", "59s");
+    let intake = site.serve_with(&["--role", "intake"]).await;
+    intake.caller.register("login", 1).await.unwrap();
+    assert_eq!(intake.caller.complete("logged-in", "login").await.unwrap().status, 202);
+    intake.kill().await;
+    site.sql(
+        "create function claims_wait() returns trigger language plpgsql as
+             $$ begin perform pg_advisory_xact_lock_shared(1); return new; end $$;
+         create trigger claims_wait before update of lease_token on feedback
+             for each row when (old.lease_token is null and new.lease_token is not null) execute function claims_wait()",
+    )
+    .await;
+    let mut barrier = PgConnection::connect(&site.database.url).await.unwrap();
+    barrier.execute("select pg_advisory_lock(1)").await.unwrap();
+
+    let process = site.serve().await;
+    eventually("the lane's first claim waits for us", || async {
+        (site.count("pg_locks where locktype = 'advisory' and not granted").await == 1).then_some(())
+    })
+    .await;
+    process.caller.register("signup", 2).await.unwrap();
+    assert_eq!(process.caller.complete("signed-up", "signup").await.unwrap().status, 202);
+    assert_eq!(site.count("feedback where lease_token is null").await, 2, "what the claim has is not committed yet");
+    barrier.execute("select pg_advisory_unlock(1)").await.unwrap();
+
+    site.everything_is_settled().await;
+    assert_eq!(site.twilio.ledger().len(), 2);
+    site.is_lawful().await;
+}
