@@ -1,5 +1,6 @@
 //! What every round needs: the server, the sinks, numbers that were not used before, and one burst of load measured.
 
+use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,8 +25,20 @@ pub(super) struct Bench {
     pub(super) missing: Vec<String>,
     folder: PathBuf,
     next: u32,
+    /// By the database's URL.
+    registered: HashMap<String, Registered>,
     began: Instant,
 }
+
+/// A database's numbers: up to `told` there were events, up to `registered` there are messages, up to `end` all are its own.
+struct Registered {
+    told: u32,
+    registered: u32,
+    end: u32,
+}
+
+/// Numbers that a database takes at once.
+const A_BLOCK: u32 = 500_000;
 
 /// One load on one server.
 #[derive(Clone, Debug)]
@@ -33,7 +46,7 @@ pub(super) struct Burst<'a> {
     pub(super) database: &'a Database,
     pub(super) connections: u32,
     pub(super) during: Duration,
-    /// Most events. So many messages are registered before, if `map`.
+    /// Most events. At least so many messages are registered before, if `map`.
     pub(super) most: u32,
     pub(super) batch: u32,
     pub(super) rate: Option<u32>,
@@ -84,6 +97,7 @@ impl Bench {
             missing,
             folder,
             next: 0,
+            registered: HashMap::new(),
             began: Instant::now(),
         })
     }
@@ -144,11 +158,29 @@ impl Bench {
 
     /// Puts one burst of load on a server, and measures it.
     pub(super) async fn burst(&mut self, server: &mut Serving, burst: &Burst<'_>) -> anyhow::Result<Measured> {
-        let from = self.numbers(burst.most);
-        if burst.map {
-            burst.database.map(from, burst.most).await?;
+        if !burst.map {
+            let from = self.numbers(burst.most);
+            return self.burst_of(server, burst, from).await;
         }
-        self.burst_of(server, burst, from).await
+        let mut registered = self.registered(burst.database, burst.most).await?;
+        let measured = self.burst_of(server, burst, registered.told).await?;
+        registered.told += measured.load.sent;
+        self.registered.insert(burst.database.url.clone(), registered);
+        Ok(measured)
+    }
+
+    /// Messages of a database of which nothing was told yet, at least so many. A burst ends when its time is over, and
+    /// what it leaves is there for the next.
+    async fn registered(&mut self, database: &Database, most: u32) -> anyhow::Result<Registered> {
+        let before = self.registered.remove(&database.url).filter(|before| most <= before.end - before.told);
+        let registered = before.unwrap_or_else(|| {
+            let size = most.max(A_BLOCK);
+            let from = self.numbers(size);
+            Registered { told: from, registered: from, end: from + size }
+        });
+        let until = registered.registered.max(registered.told + most);
+        database.map(registered.registered, until - registered.registered).await?;
+        Ok(Registered { registered: until, ..registered })
     }
 
     /// The same, of numbers that were taken, and whose messages were registered, before.

@@ -9,7 +9,6 @@ use super::burst::{Bench, confirmed, heard};
 use super::os;
 use super::rig::Database;
 use super::runs::Runs;
-use super::service::arrivals;
 use super::table::{Figure, Goal};
 
 const ROUND: &str = "drain: a backlog of feedback that is owed";
@@ -35,7 +34,7 @@ pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     for run in 1..=plan.runs {
         for concurrency in plan.concurrency {
             bench.tell(&format!("drain to a 0 ms sink, {concurrency} in flight, run {run} of {}", plan.runs));
-            let drained = at_once(bench, &database, *concurrency, plan.backlog).await?;
+            let drained = drained(bench, &database, *concurrency, plan.backlog, plan.drain).await?;
             runs.add(format!("0 ms sink, {concurrency} in flight"), drained.per_second);
             if let (Some(service), Some(postgres)) = (drained.service_us, drained.postgres_us) {
                 runs.add(format!("0 ms sink, {concurrency} in flight, CPU"), service + postgres);
@@ -75,30 +74,45 @@ pub(super) async fn at_once(
     concurrency: u32,
     number: u32,
 ) -> anyhow::Result<Drained> {
-    let from = bench.numbers(number);
-    database.owe(from, number).await?;
-    let (cpu, heard_before) = (bench.rig.cpu(), heard(&bench.sink).await?);
+    drained(bench, database, concurrency, number, Duration::MAX).await
+}
+
+/// The same, but only what is drained of it in `longest`, if that is less.
+async fn drained(
+    bench: &mut Bench,
+    database: &Database,
+    concurrency: u32,
+    number: u32,
+    longest: Duration,
+) -> anyhow::Result<Drained> {
+    fill_up(bench, database, number).await?;
+    let (cpu, before) = (bench.rig.cpu(), heard(&bench.sink).await?);
     let mut confirmd = bench.confirmd(database, "worker", concurrency).await?;
-    confirmed(database, &mut confirmd, &bench.sink, heard_before + u64::from(number)).await?;
-    let ended = super::wire::micros();
-    let each = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e6 / f64::from(number));
+    let asked = Instant::now();
+    while heard(&bench.sink).await? == before {
+        confirmd.check()?;
+        ensure!(asked.elapsed() < TO_BEGIN, "nothing was sent within {TO_BEGIN:?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let began = Instant::now();
+    let all = before + u64::from(number);
+    let whole = confirmed(database, &mut confirmd, &bench.sink, all);
+    if let Ok(ended) = tokio::time::timeout(longest, whole).await {
+        ended?;
+    }
+    let came = (heard(&bench.sink).await?.min(all) - before) as f64;
+    let per_second = came / began.elapsed().as_secs_f64();
+    let each = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e6 / came);
     let service_us = each(os::cpu(confirmd.pid));
     let postgres_us = each(bench.rig.cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before)));
     let peak_memory = os::peak_memory(confirmd.pid);
-    confirmd.stop().await?;
-    let (_, at) = arrivals(bench.sink.address, from, from + number).await?;
-    ensure!(at.iter().all(|at| *at != 0), "a feedback was settled that the sink never heard of");
-    let began = at.iter().min().copied().unwrap_or_default();
-    let per_second = f64::from(number) / (ended.saturating_sub(began) as f64 / 1e6);
+    confirmd.terminate().await?;
     Ok(Drained { per_second, service_us, postgres_us, peak_memory })
 }
 
 /// Drains to the slow sink for a while, and counts what comes there once the lane has found its limit.
 async fn for_a_while(bench: &mut Bench, database: &Database, concurrency: u32) -> anyhow::Result<Drained> {
-    let left = u32::try_from(database.number("select count(*) from feedback").await?)?;
-    let missing = bench.plan.backlog.saturating_sub(left);
-    let from = bench.numbers(missing);
-    database.owe(from, missing).await?;
+    fill_up(bench, database, bench.plan.backlog).await?;
     let mut confirmd = bench.confirmd_with(database, "worker", concurrency, &bench.slow_sink).await?;
     tokio::time::sleep(TO_FIND_THE_LIMIT).await;
     let before = heard(&bench.slow_sink).await?;
@@ -112,6 +126,17 @@ async fn for_a_while(bench: &mut Bench, database: &Database, concurrency: u32) -
     confirmd.terminate().await?;
     Ok(Drained { per_second, service_us: None, postgres_us: None, peak_memory })
 }
+
+/// Owes so much in all.
+async fn fill_up(bench: &mut Bench, database: &Database, number: u32) -> anyhow::Result<()> {
+    let left = u32::try_from(database.number("select count(*) from feedback").await?)?;
+    let missing = number.saturating_sub(left);
+    let from = bench.numbers(missing);
+    database.owe(from, missing).await
+}
+
+/// How long a service may take until its first request.
+const TO_BEGIN: Duration = Duration::from_secs(30);
 
 /// A lane doubles what it has in flight with each answer's round: eight rounds of 80 ms to a thousand.
 const TO_FIND_THE_LIMIT: Duration = Duration::from_millis(1500);

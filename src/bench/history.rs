@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::burst::{Bench, Burst};
+use super::past::Past;
 use super::rig::Database;
 use super::runs::Runs;
 use super::table::{Figure, Goal};
-use super::{drain, ids, intake, whole};
+use super::{drain, intake, whole};
 
 const ROUND: &str = "history: the same over many confirmed messages and dead letters";
 const WITHOUT: &str = "the figure without";
@@ -15,12 +16,10 @@ pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     let (old, new) = (bench.rig.database("history").await?, bench.rig.database("no_history").await?);
     let (messages, letters) = (bench.plan.history, bench.plan.dead_letters);
     bench.tell(&format!("making a history of {messages} confirmed messages and {letters} dead letters"));
-    let from = bench.numbers(messages + letters);
-    make(&old, from, messages, letters).await?;
+    let past = Past { from: bench.numbers(messages + letters), confirmed: messages, dead: letters };
+    past.make(&old).await?;
     bench.tell("on the way to the next checkpoint");
-    for database in [&old, &new] {
-        on_the_way(bench, database).await?;
-    }
+    on_the_way(bench, &old).await?;
     let mut runs = Runs::new(ROUND);
     for run in 1..=bench.plan.runs {
         bench.tell(&format!("beside the history, run {run} of {}", bench.plan.runs));
@@ -38,8 +37,7 @@ pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
             }
         }
         for database in [&new, &old] {
-            // What intake alone has left behind.
-            database.execute("truncate feedback").await?;
+            database.confirm_what_is_owed().await?;
         }
         runs.add("without, drain", drain::at_once(bench, &new, 64, bench.plan.small_backlog).await?.per_second);
         runs.add(
@@ -49,7 +47,7 @@ pub(super) async fn round(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
         runs.add("without, whole", whole::at_saturation(bench, &new).await?);
         runs.add("whole path at saturation", whole::at_saturation(bench, &old).await?);
     }
-    looks(bench, &old, from, messages, &mut runs).await?;
+    looks(bench, &old, past, &mut runs).await?;
     Ok(figures(&runs))
 }
 
@@ -75,32 +73,23 @@ fn figures(runs: &Runs) -> Vec<Figure> {
 
 /// Takes as many events as it needs until most pages of the indexes have been touched since the checkpoint. The first touch
 /// writes a page to the log whole, and an event's key is random, so right after a checkpoint many an event does that, and the
-/// fewer the longer ago it was.
+/// fewer the longer ago it was. What has no history has had no page at that checkpoint.
 async fn on_the_way(bench: &mut Bench, database: &Database) -> anyhow::Result<()> {
     let mut confirmd = bench.confirmd(database, "intake", 64).await?;
-    let most = bench.plan.history / 50;
+    let most = bench.plan.history / 70;
     let during = Duration::from_secs(120);
     let burst =
         Burst { database, connections: 8, during, most, batch: 1000, rate: None, map: true, until_confirmed: false };
     bench.burst(&mut confirmd, &burst).await?;
-    database.execute("truncate feedback").await?;
+    database.confirm_what_is_owed().await?;
     confirmd.stop().await
 }
 
 /// Asks what an operator asks, over HTTP.
-async fn looks(
-    bench: &mut Bench,
-    database: &Database,
-    from: u32,
-    messages: u32,
-    runs: &mut Runs,
-) -> anyhow::Result<()> {
+async fn looks(bench: &mut Bench, database: &Database, past: Past, runs: &mut Runs) -> anyhow::Result<()> {
     let confirmd = bench.confirmd(database, "intake", 64).await?;
     for n in 0..20 {
-        let event: String = sqlx::query_scalar("select bench_event($1)")
-            .bind(i64::from(from + messages / 20 * n))
-            .fetch_one(&database.pool)
-            .await?;
+        let event = past.event_id(past.from + past.confirmed / 20 * n);
         let replay = r#"{"filter": {"reason": "rejected"}, "dry_run": true}"#;
         let asked = [
             ("list of 100 dead letters, by HTTP", "GET", "/v1/dead-letters?limit=100".to_owned(), ""),
@@ -124,81 +113,3 @@ async fn looks(
     }
     confirmd.stop().await
 }
-
-/// Fills the tables as a long life would have, by the quickest way there is: without indexes, which are made afterwards,
-/// as nobody waits for it and nothing of it is measured.
-async fn make(database: &Database, from: u32, messages: u32, letters: u32) -> anyhow::Result<()> {
-    let indexes: Vec<(String, String)> = sqlx::query_as(
-        "select format('alter table %I drop constraint %I', t.relname, c.conname),
-                format('alter table %I add constraint %I %s', t.relname, c.conname, pg_get_constraintdef(c.oid))
-         from pg_constraint c join pg_class t on t.oid = c.conrelid
-         where c.contype = 'p' and t.relname in ('action', 'message', 'event', 'confirmation', 'dead_letter')
-         union all
-         select format('drop index %I', i.relname), pg_get_indexdef(i.oid)
-         from pg_index x join pg_class i on i.oid = x.indexrelid join pg_class t on t.oid = x.indrelid
-         where not x.indisprimary and t.relname in ('message', 'event', 'dead_letter')",
-    )
-    .fetch_all(&database.pool)
-    .await?;
-    for (drop, _) in &indexes {
-        database.execute(drop).await?;
-    }
-    database.execute(GENERATOR).await?;
-    let (confirmed, all) = (from + messages, from + messages + letters);
-    let (ns, account) = (ids::NAMESPACE, ids::ACCOUNT_SID);
-    let past = "now() - interval '80 days' * random()";
-    // Two clients, each with tables of its own: as many as there are processors.
-    let one = format!(
-        "begin; truncate event, dead_letter;
-         insert into event (namespace, event_id, fingerprint, action_id, resolve, occurred_at, accepted_at, state, message_sids,
-                            at_message)
-         select '{ns}', bench_event(n), decode('00', 'hex'), bench_action(n), 'latest', {past}, {past}, 'pending',
-                array[bench_sid(n)], true
-         from generate_series({from}::bigint, {all} - 1) n;
-         insert into dead_letter (message_sid, account_sid, namespace, reason, attempts, last_status, last_code, known_at, owed_at, died_at)
-         select bench_sid(n), '{account}', '{ns}', case when n % 3 = 0 then 'rejected' else 'message_not_found' end, 1, 404, 20404,
-                {past}, {past}, {past}
-         from generate_series({confirmed}::bigint, {all} - 1) n; commit;"
-    );
-    let two = format!(
-        "begin; truncate action, message, confirmation;
-         insert into action (namespace, action_id, first_seen_at)
-         select '{ns}', bench_action(n), {past} from generate_series({from}::bigint, {all} - 1) n;
-         insert into message (message_sid, account_sid, namespace, action_id, sent_at, registered_at, owed_at, last_event_at,
-                              first_event_id)
-         select bench_sid(n), '{account}', '{ns}', bench_action(n), {past}, {past}, {past}, {past}, bench_event(n)
-         from generate_series({from}::bigint, {all} - 1) n;
-         insert into confirmation (message_sid, account_sid, attempts, confirmed_at, number, status, took_ms)
-         select bench_sid(n), '{account}', 1, {past}, 1, 201, 90 from generate_series({from}::bigint, {confirmed} - 1) n; commit;"
-    );
-    tokio::try_join!(database.execute(one), database.execute(two))?;
-    let (these, those): (Vec<_>, Vec<_>) =
-        indexes.iter().map(|(_, create)| create).partition(|sql| sql.contains("event"));
-    let create = async |some: Vec<&String>| {
-        for sql in some {
-            database.execute(sql).await?;
-        }
-        anyhow::Ok(())
-    };
-    tokio::try_join!(create(these), create(those))?;
-    // Or autovacuum would, beside what is measured.
-    let tidy = async |tables: &[&str]| {
-        for table in tables {
-            database.execute(format!("vacuum analyze {table}")).await?;
-        }
-        anyhow::Ok(())
-    };
-    tokio::try_join!(tidy(&["message", "action"]), tidy(&["event", "confirmation", "dead_letter"]))?;
-    database.execute("analyze").await?;
-    database.execute("checkpoint").await
-}
-
-/// Names as random as those of `ids.rs`, made where they are needed: ten million need not be sent.
-const GENERATOR: &str = "
-    create or replace function bench_sid(n bigint) returns text language sql immutable parallel safe
-        as $$ select 'SM' || left(md5(n::text), 24) || lpad(to_hex(n), 8, '0') $$;
-    create or replace function bench_action(n bigint) returns text language sql immutable parallel safe
-        as $$ select 'old-' || left(md5('a' || n), 16) $$;
-    create or replace function bench_event(n bigint) returns text language sql immutable parallel safe
-        as $$ select md5('e' || n)::uuid::text $$;
-";

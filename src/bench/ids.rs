@@ -9,7 +9,7 @@ pub(super) const NAMESPACE: &str = "default";
 
 /// A well-known mixer (<https://prng.di.unimi.it/splitmix64.c>): neighbours land far from each other, as random ids do,
 /// and the same number gives the same id in every process.
-const fn mixed(n: u64) -> u64 {
+pub(super) const fn mixed(n: u64) -> u64 {
     let z = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

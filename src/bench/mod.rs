@@ -43,6 +43,7 @@ mod obvious;
 mod os;
 mod overload;
 mod part;
+mod past;
 mod peers;
 mod plan;
 mod rig;

@@ -16,6 +16,8 @@ pub(super) struct Plan {
     pub(super) backlog: u32,
     /// The same, where drains are compared with each other: with a history and without, behind a stuck reader.
     pub(super) small_backlog: u32,
+    /// How long a drain of that to the quick sink is looked at, at most.
+    pub(super) drain: Duration,
     /// How long a drain to the slow sink is looked at.
     pub(super) slow_drain: Duration,
     /// Requests in flight in the drains.
@@ -33,8 +35,9 @@ impl Plan {
             paced: Duration::from_millis(2000),
             connections: &[16, 64, 256, 1024],
             backlog: 100_000,
-            small_backlog: 40_000,
-            slow_drain: Duration::from_millis(3000),
+            small_backlog: 20_000,
+            drain: Duration::from_millis(5000),
+            slow_drain: Duration::from_millis(1500),
             concurrency: &[64, 256, 1024],
             history: 10_000_000,
             dead_letters: 1_000_000,
@@ -49,6 +52,7 @@ impl Plan {
             connections: &[16, 256],
             backlog: 10_000,
             small_backlog: 20_000,
+            drain: Duration::from_millis(5000),
             slow_drain: Duration::from_millis(1200),
             concurrency: &[64, 256],
             history: 200_000,
