@@ -28,8 +28,9 @@ impl Past {
         for (drop, _) in &indexes {
             database.execute(drop).await?;
         }
+        let now = sqlx::query_scalar("select now()").fetch_one(&database.pool).await?;
         // Two clients, each with tables of its own: as many as there are processors.
-        tokio::try_join!(self.tell_of_events(database), self.tell_of_messages(database))?;
+        tokio::try_join!(self.tell_of_events(database, now), self.tell_of_messages(database, now))?;
         let left = Mutex::new(indexes.iter());
         let create = async || {
             while let Some((_, create)) = { left.lock().await.next() } {
@@ -67,43 +68,43 @@ impl Past {
         format!("{most:08x}-{more:04x}-4{less:03x}-{:04x}-{:012x}", b >> 48, b & 0xffff_ffff_ffff)
     }
 
-    async fn tell_of_events(self, database: &Database) -> anyhow::Result<()> {
+    async fn tell_of_events(self, database: &Database, now: DateTime<Utc>) -> anyhow::Result<()> {
         let columns = "event (namespace, event_id, fingerprint, action_id, resolve, occurred_at, accepted_at, state, message_sids, at_message)";
         fill(database, columns, self.all(), |row, n| {
-            let at = moment(n);
+            let moment = at(now, n);
             row.text(ids::NAMESPACE)?.text(self.event_id(n))?.field([0_u8].as_slice())?.text(self.action_id(n))?;
-            row.text("latest")?.field(at)?.field(at)?.text("pending")?;
+            row.text("latest")?.field(moment)?.field(moment)?.text("pending")?;
             row.field(vec![self.message_sid(n)])?.field(true)?;
             Ok(())
         })
         .await?;
         let columns = "dead_letter (message_sid, account_sid, namespace, reason, attempts, last_status, last_code, known_at, owed_at, died_at)";
         fill(database, columns, self.all().skip(self.confirmed as usize), |row, n| {
-            let (at, reason) = (moment(n), if n % 3 == 0 { "rejected" } else { "message_not_found" });
+            let (moment, reason) = (at(now, n), if n % 3 == 0 { "rejected" } else { "message_not_found" });
             row.text(self.message_sid(n))?.text(ids::ACCOUNT_SID)?.text(ids::NAMESPACE)?.text(reason)?;
-            row.field(1_i32)?.field(404_i32)?.field(20404_i32)?.field(at)?.field(at)?.field(at)?;
+            row.field(1_i32)?.field(404_i32)?.field(20404_i32)?.field(moment)?.field(moment)?.field(moment)?;
             Ok(())
         })
         .await
     }
 
-    async fn tell_of_messages(self, database: &Database) -> anyhow::Result<()> {
+    async fn tell_of_messages(self, database: &Database, now: DateTime<Utc>) -> anyhow::Result<()> {
         fill(database, "action (namespace, action_id, first_seen_at)", self.all(), |row, n| {
-            row.text(ids::NAMESPACE)?.text(self.action_id(n))?.field(moment(n))?;
+            row.text(ids::NAMESPACE)?.text(self.action_id(n))?.field(at(now, n))?;
             Ok(())
         })
         .await?;
         let columns = "message (message_sid, account_sid, namespace, action_id, sent_at, registered_at, owed_at, last_event_at, first_event_id)";
         fill(database, columns, self.all(), |row, n| {
-            let at = moment(n);
+            let moment = at(now, n);
             row.text(self.message_sid(n))?.text(ids::ACCOUNT_SID)?.text(ids::NAMESPACE)?.text(self.action_id(n))?;
-            row.field(at)?.field(at)?.field(at)?.field(at)?.text(self.event_id(n))?;
+            row.field(moment)?.field(moment)?.field(moment)?.field(moment)?.text(self.event_id(n))?;
             Ok(())
         })
         .await?;
         let columns = "confirmation (message_sid, account_sid, attempts, confirmed_at, number, status, took_ms)";
         fill(database, columns, self.all().take(self.confirmed as usize), |row, n| {
-            row.text(self.message_sid(n))?.text(ids::ACCOUNT_SID)?.field(1_i32)?.field(moment(n))?;
+            row.text(self.message_sid(n))?.text(ids::ACCOUNT_SID)?.field(1_i32)?.field(at(now, n))?;
             row.field(1_i32)?.field(201_i32)?.field(90_i32)?;
             Ok(())
         })
@@ -112,9 +113,9 @@ impl Past {
 }
 
 /// When what belongs to a number happened, some time within those days.
-fn moment(n: u32) -> DateTime<Utc> {
+fn at(now: DateTime<Utc>, n: u32) -> DateTime<Utc> {
     let seconds = ids::mixed(u64::from(n) | 4 << 32) % (DAYS * 24 * 60 * 60);
-    Utc::now() - TimeDelta::seconds(seconds.cast_signed())
+    now - TimeDelta::seconds(seconds.cast_signed())
 }
 
 /// What is made anew afterwards, as nobody waits for it: how it is dropped, and how it is created. First those that lock

@@ -19,8 +19,7 @@ use super::owe::note_owed;
 use super::record::Terms;
 use super::row::{column, parsed};
 use super::session::is_about_the_data;
-use super::trace::carry;
-use crate::domain::{ActionId, EventKey, EventState, FeedbackState, Label, MessageSid, Resolve, Target};
+use crate::domain::{ActionId, EventKey, EventState, FeedbackState, Label, MessageSid, Resolve, Target, TraceContext};
 
 /// What may go the short way.
 #[derive(Default)]
@@ -46,11 +45,9 @@ enum Step {
     Register,
     TakeLatest,
     TakeExact,
-    /// A commit later than what they belong to: who is killed in between loses a line of a trace, and nothing else.
-    CarryTraces,
 }
 
-const STEPS: [Step; 4] = [Step::Register, Step::TakeLatest, Step::TakeExact, Step::CarryTraces];
+const STEPS: [Step; 3] = [Step::Register, Step::TakeLatest, Step::TakeExact];
 
 impl Express {
     pub(super) fn of(mut plan: Plan) -> Self {
@@ -93,7 +90,6 @@ impl Express {
             Step::TakeLatest => self.take(session, TAKE_LATEST, &self.latest, terms, outcome).await,
             Step::TakeExact if self.exact.is_empty() => Ok(()),
             Step::TakeExact => self.take(session, TAKE_EXACT, &self.exact, terms, outcome).await,
-            Step::CarryTraces => carry(session, self.exact.iter().chain(&self.latest), outcome).await,
         }
     }
 
@@ -168,6 +164,7 @@ impl Express {
             .bind(token)
             .bind(terms.lease.as_secs_f64())
             .bind(terms.clock.now())
+            .bind(column(&told, |(_, told)| told.trace.as_ref().map(TraceContext::as_str)))
             .fetch_all(session)
             .await?;
         for (place, message_sid, account_sid, age, handed) in taken {
@@ -178,6 +175,9 @@ impl Express {
             let fingerprint = told.fingerprint.to_vec();
             outcome.events.insert((*key).clone(), StoredEvent { fingerprint, acceptance, taken: true });
             note_owed(outcome, asked, terms, message_sid, account_sid, age, handed.then_some(token))?;
+            if handed && let Some(lease) = outcome.leases.last_mut() {
+                lease.trace.clone_from(&told.trace);
+            }
         }
         Ok(())
     }
@@ -241,14 +241,15 @@ macro_rules! take {
     with owed as (
         update message
         set owed_at = coalesce($11, now()), last_event_at = coalesce($11, now()), first_event_id = told.event_id
-        from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::timestamptz[], $6::text[], $7::text[]) with ordinality
-                 as told (namespace, event_id, fingerprint, action_id, occurred_at, message_sid, account_sid, place)",
+        from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $12::text[])
+                 with ordinality
+                 as told (namespace, event_id, fingerprint, action_id, occurred_at, message_sid, account_sid, traceparent, place)",
             $chosen,
             "
           and message.owed_at is null
         returning told.place, told.namespace, told.event_id, told.fingerprint, told.action_id, told.occurred_at,
-                  message.message_sid, message.account_sid, least(message.sent_at, message.registered_at) as known_at,
-                  message.account_sid = any($8) as handed
+                  told.traceparent, message.message_sid, message.account_sid,
+                  least(message.sent_at, message.registered_at) as known_at, message.account_sid = any($8) as handed
     ),
     accepted as (
         insert into event (namespace, event_id, fingerprint, action_id, resolve, occurred_at, accepted_at, state, message_sids,
@@ -259,8 +260,8 @@ macro_rules! take {
         from owed
     ),
     due as (
-        insert into feedback (message_sid, account_sid, known_at, owed_at, due_at, attempts, lease_token, lease_until)
-        select message_sid, account_sid, known_at, coalesce($11, now()), coalesce($11, now()), handed::integer,
+        insert into feedback (message_sid, account_sid, known_at, owed_at, due_at, traceparent, attempts, lease_token, lease_until)
+        select message_sid, account_sid, known_at, coalesce($11, now()), coalesce($11, now()), traceparent, handed::integer,
                case when handed then $9::uuid end,
                case when handed then coalesce($11, clock_timestamp()) + make_interval(secs => $10) end
         from owed

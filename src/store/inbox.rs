@@ -196,10 +196,6 @@ impl Writer {
         answer(done, outcome, &Plan::default());
         match written {
             Ok(()) => left,
-            Err(error) if left.is_empty() => {
-                tracing::warn!(%error, "Could not keep the traces of a batch; all else of it is committed");
-                left
-            }
             Err(error) => {
                 refuse_all(left, &error);
                 Vec::new()

@@ -1,5 +1,5 @@
-//! Carrying a trace from an event to the feedback that it leads to, as a step of a batch's transaction. Where nobody traces,
-//! none of this is asked.
+//! Carrying a trace from an event to the feedback that it leads to, as a step of a batch's transaction: by the long way of
+//! [`super::record`]. The short one writes it with the feedback. Where nobody traces, none of this is asked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -134,6 +134,9 @@ async fn a_login_is_traced_through_the_row_to_its_confirmation() {
     intake.caller.register("login-1", 1).await.unwrap();
     complete(&intake.caller, 1).await;
     complete(&intake.caller, 2).await;
+    let with_its_event = "feedback join event on event.message_sids[1] = feedback.message_sid
+        where feedback.traceparent is not null and feedback.xmin::text = event.xmin::text";
+    assert_eq!(site.count(with_its_event).await, 1, "who claims it a moment later knows its trace");
     let worker = site.serve_with(&["--role", "worker"]).await;
     collector.sees_a_login(&trace_of(1), PARENT).await;
     assert_eq!(collector.spans(&trace_of(2)).len(), 1, "it is parked");
