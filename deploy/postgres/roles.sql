@@ -1,6 +1,6 @@
 -- The three roles of confirmd. Run it once as an administrator, in confirmd's own database, before the first migration:
 --
---   createdb confirmd
+--   createdb --template template0 --encoding UTF8 --locale C confirmd
 --   psql --dbname confirmd --file deploy/postgres/roles.sql
 --   psql --dbname confirmd --command '\password confirmd_migrate'      and so for confirmd_app and confirmd_read
 --

@@ -103,7 +103,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
         findings.push(operate::check::live(listen));
     } else {
         findings.push(Ok("configuration: makes sense".to_owned()));
-        findings.push(operate::check::database(&config).await);
+        findings.extend(operate::check::database(&config).await);
         let twilio = app::twilio(&config)?;
         for (told, account) in config.accounts.iter().zip(app::accounts(&config)) {
             findings.extend(operate::check::account(&twilio, told.name.as_str(), &account).await);

@@ -5,24 +5,51 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use sqlx::postgres::PgConnectOptions;
 
 use crate::config::Config;
 use crate::delivery::classify;
 use crate::domain::{Class, MessageSid};
-use crate::store::{connect_options, pending_migrations, sessions_are_our_own};
+use crate::store::{Collation, StoreError, collation, connect_options, pending_migrations, sessions_are_our_own};
 use crate::twilio::{Account, Answer, Twilio};
 
 /// What was looked at, and what is wrong with it; `Ok` tells what is right.
 pub type Finding = Result<String, String>;
 
-/// Looks at the database: can it be reached, and is its schema up to date?
-pub async fn database(config: &Config) -> Finding {
-    let connect =
-        connect_options(config.database.url.expose_secret()).map_err(|fault| format!("database.url {fault}"))?;
-    sessions_are_our_own(&connect).await.map_err(|error| format!("database: {error}"))?;
-    match pending_migrations(&connect).await {
-        Ok(pending) if pending.is_empty() => Ok("database: reached, and its schema is up to date".to_owned()),
-        Ok(pending) => Err(format!("database: {} migration(s) are missing; run `confirmd migrate`", pending.len())),
+/// Looks at the database: can it be reached, is its schema up to date, and can it find what it holds?
+pub async fn database(config: &Config) -> Vec<Finding> {
+    let connect = match connect_options(config.database.url.expose_secret()) {
+        Ok(connect) => connect,
+        Err(fault) => return vec![Err(format!("database.url {fault}"))],
+    };
+    match schema(&connect).await {
+        Ok(schema) => vec![schema, order(collation(&connect).await)],
+        Err(error) => vec![Err(format!("database: {error}"))],
+    }
+}
+
+async fn schema(connect: &PgConnectOptions) -> Result<Finding, StoreError> {
+    sessions_are_our_own(connect).await?;
+    let pending = pending_migrations(connect).await?;
+    Ok(if pending.is_empty() {
+        Ok("database: reached, and its schema is up to date".to_owned())
+    } else {
+        Err(format!("database: {} migration(s) are missing; run `confirmd migrate`", pending.len()))
+    })
+}
+
+fn order(collation: Result<Collation, StoreError>) -> Finding {
+    match collation {
+        Ok(Collation::Bytes) => Ok("database: orders ids by their bytes".to_owned()),
+        Ok(Collation::Language(language)) => Ok(format!(
+            "database: orders ids as {language} does; one made with `--locale C` is quicker, and its indexes outlive \
+             upgrades of the system's libraries"
+        )),
+        Ok(Collation::Changed { language, then, now }) => Err(format!(
+            "database: orders ids as {language} does, whose order was that of version {then} when its indexes were made \
+             and is that of {now}: in them an id may not be found that is there, and be taken twice; as its owner: \
+             `reindex database`, then `alter database … refresh collation version`"
+        )),
         Err(error) => Err(format!("database: {error}")),
     }
 }

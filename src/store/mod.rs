@@ -8,6 +8,7 @@ mod accept;
 mod audit;
 mod batch;
 mod clock;
+mod collation;
 mod door;
 mod export;
 mod express;
@@ -40,6 +41,7 @@ mod view;
 
 pub use audit::{Audit, Drift};
 pub use clock::Clock;
+pub use collation::{Collation, collation};
 pub use door::{Door, Doors};
 pub use export::{ConfirmationRow, EventPlace, EventRow, Span};
 pub use inbox::{Inbox, InboxOptions};

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use confirmd::delivery::TABLE;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::embedded::story_folder;
 use crate::harness::caller::Caller;
-use crate::harness::database::database;
+use crate::harness::database::{database, server_url};
 use crate::harness::outside::eventually;
 use crate::harness::process::{Confirmd, Ran, Site, confirmd, run};
 use crate::harness::world::{account, sid};
@@ -127,6 +128,33 @@ async fn check_finds_everything_that_is_wrong_in_one_go() {
 
     let unmigrated = Site::bare().await;
     said(&unmigrated.run(&["check"]).await, 75, &["WRONG database: ", "migration(s) are missing"]);
+}
+
+#[tokio::test]
+async fn check_tells_when_a_library_has_changed_the_order_of_the_indexes() {
+    let mut site = Site::new().await;
+    said(&site.run(&["check"]).await, 0, &["ok    database: orders ids "]);
+
+    let name = format!("{}_icu", site.database.name);
+    let made = format!("create database {name} template template0 locale_provider icu icu_locale 'en' encoding 'UTF8'");
+    let mut server = PgConnection::connect(&server_url().await).await.unwrap();
+    if let Err(error) = server.execute(AssertSqlSafe(made)).await {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "continuous integration must run this: {error}");
+        return eprintln!("skipped: this Postgres knows no ICU: {error}");
+    }
+    site.set_variable("DATABASE_URL", &site.database.url.replace(&site.database.name, &name));
+    assert_eq!(site.run(&["migrate"]).await.code, Some(0));
+    said(&site.run(&["check"]).await, 0, &["ok    database: orders ids as en does"]);
+
+    let upgraded = format!("update pg_database set datcollversion = '1.0' where datname = '{name}'");
+    server.execute(AssertSqlSafe(upgraded)).await.unwrap();
+    let wrong = ["WRONG database: orders ids as en does", "that of version 1.0", "reindex database"];
+    said(&site.run(&["check"]).await, 75, &wrong);
+
+    let refreshed = format!("alter database {name} refresh collation version");
+    server.execute(AssertSqlSafe(refreshed)).await.unwrap();
+    said(&site.run(&["check"]).await, 0, &["ok    database: orders ids as en does"]);
+    server.execute(AssertSqlSafe(format!("drop database {name} with (force)"))).await.unwrap();
 }
 
 #[tokio::test]
