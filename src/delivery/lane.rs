@@ -232,7 +232,8 @@ impl Lane {
             }
             self.tend().await;
             more |= self.door().forget_overflow();
-            let may_look = more && failures == 0 && looking.is_empty();
+            // A lane that may not send is not woken by each event that it is not handed: its polls find out when it may.
+            let may_look = more && failures == 0 && looking.is_empty() && self.door().is_open();
             // First said, then looked at, or the last to make room could miss it.
             self.sender.hungry.store(may_look, SeqCst);
             if may_look && self.sender.has_room_to_claim() {

@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use crate::harness::caller::action_of;
 use crate::harness::outside::eventually;
 use crate::harness::process::Site;
-use crate::harness::world::{World, event, exact, registration};
+use crate::harness::world::{World, account, event, exact, registration};
 
 /// Feedback that the very commit which took its event has leased, and nobody has settled.
 const LEASED_BY_ITS_EVENT: &str = "feedback join event on event.message_sids[1] = feedback.message_sid
@@ -131,3 +131,26 @@ async fn what_comes_while_a_claim_has_all_the_room_does_not_wait_for_the_next_lo
     assert_eq!(site.twilio.ledger().len(), 2);
     site.is_lawful().await;
 }
+
+#[tokio::test]
+async fn a_lane_that_is_paused_does_not_ask_postgres_for_each_event() {
+    let mut site = Site::new().await;
+    site.set("delivery.poll_interval", "59s");
+    let lane = account(1).to_string();
+    assert_eq!(site.run(&["lanes", "pause", &lane, "--reason", "moving"]).await.code, Some(0));
+    let process = site.serve().await;
+    let looks = || async {
+        let metrics = process.caller.get("/metrics").await.unwrap().body;
+        let line = metrics.as_str().unwrap().lines().find(|line| line.starts_with(LOOKS)).map(str::to_owned);
+        line.and_then(|line| line[LOOKS.len()..].trim().parse::<u32>().ok()).filter(|looks| 0 < *looks)
+    };
+    eventually("the lane has looked, and found that it is paused", looks).await;
+    for login in 1..=20 {
+        process.caller.register(&action_of(login), login).await.unwrap();
+        assert_eq!(process.caller.complete(&format!("event-{login}"), &action_of(login)).await.unwrap().status, 202);
+    }
+    assert_eq!(looks().await, Some(1));
+    assert_eq!(site.count("feedback where lease_token is null").await, 20);
+}
+
+const LOOKS: &str = r#"confirmd_loop_steps_total{loop="lane"}"#;
