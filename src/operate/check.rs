@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use sqlx::postgres::PgConnectOptions;
 
 use crate::config::Config;
 use crate::delivery::classify;
@@ -22,20 +21,19 @@ pub async fn database(config: &Config) -> Vec<Finding> {
         Ok(connect) => connect,
         Err(fault) => return vec![Err(format!("database.url {fault}"))],
     };
-    match schema(&connect).await {
+    let schema = async {
+        sessions_are_our_own(&connect).await?;
+        let pending = pending_migrations(&connect).await?;
+        Ok::<Finding, StoreError>(if pending.is_empty() {
+            Ok("database: reached, and its schema is up to date".to_owned())
+        } else {
+            Err(format!("database: {} migration(s) are missing; run `confirmd migrate`", pending.len()))
+        })
+    };
+    match schema.await {
         Ok(schema) => vec![schema, order(collation(&connect).await)],
         Err(error) => vec![Err(format!("database: {error}"))],
     }
-}
-
-async fn schema(connect: &PgConnectOptions) -> Result<Finding, StoreError> {
-    sessions_are_our_own(connect).await?;
-    let pending = pending_migrations(connect).await?;
-    Ok(if pending.is_empty() {
-        Ok("database: reached, and its schema is up to date".to_owned())
-    } else {
-        Err(format!("database: {} migration(s) are missing; run `confirmd migrate`", pending.len()))
-    })
 }
 
 fn order(collation: Result<Collation, StoreError>) -> Finding {
