@@ -4,6 +4,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 
 use super::StoreError;
+use super::open::SCHEMA_DEADLINE;
 
 /// By what a database orders text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +36,12 @@ const KEEPS_VERSIONS: i32 = 150_000;
 /// Asks by what the database orders text.
 ///
 /// # Errors
-/// Where Postgres cannot be reached or refuses.
+/// Where Postgres cannot be reached, does not answer in time, or refuses.
 pub async fn collation(connect: &PgConnectOptions) -> Result<Collation, StoreError> {
+    tokio::time::timeout(SCHEMA_DEADLINE, ask(connect)).await.map_err(|_| StoreError::Deadline)?
+}
+
+async fn ask(connect: &PgConnectOptions) -> Result<Collation, StoreError> {
     let mut session = connect.connect().await?;
     let version: i32 =
         sqlx::query_scalar("select current_setting('server_version_num')::integer").fetch_one(&mut session).await?;
