@@ -273,12 +273,15 @@ macro_rules! take {
 }
 
 /// The same choice as `resolve()` of the schema makes, where there is something to choose from; inlined, it costs less.
+///
+/// Who waits for somebody that fills in when the chosen message was sent has chosen by what is not so any more: that event
+/// is left over, and the long way chooses anew.
 const TAKE_LATEST: &str = take!(
     "-- Inbox::accept, the first of the latest known",
     "latest",
     "
              cross join lateral (
-                 select m.message_sid
+                 select m.message_sid, m.sent_at
                  from message m
                  where m.namespace = told.namespace and m.action_id = told.action_id
                  order by coalesce(m.sent_at, m.registered_at) <= coalesce(told.occurred_at, $11, now()) desc,
@@ -287,7 +290,7 @@ const TAKE_LATEST: &str = take!(
                           coalesce(m.sent_at, m.registered_at), m.message_sid
                  limit 1
              ) as chosen
-        where message.message_sid = chosen.message_sid"
+        where message.message_sid = chosen.message_sid and message.sent_at is not distinct from chosen.sent_at"
 );
 
 const TAKE_EXACT: &str = take!(

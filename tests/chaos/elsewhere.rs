@@ -46,15 +46,15 @@ Played as a story, without the figures of a row:
 | F34 | an outage longer than the give-up age | `twilios_trouble::transient_faults_are_given_up_after_a_week_of_nothing_else` |
 | F36 | replicas that claim the same row | `twilios_trouble::replicas_never_claim_the_same_feedback` |
 | F40 | one event by many callers at once | `saying_it_twice::two_hundred_at_once_are_one_event` |
-| F41 | one key with two contents | `saying_it_twice::the_same_key_with_another_content_is_a_mismatch_and_has_no_effect`, one after the other, not at once |
+| F41 | one key with two contents | `saying_it_twice::two_hundred_at_once_are_one_event`, of which every tenth says something else |
 | F42 | an event that kills its worker | `twilios_trouble::a_feedback_that_kills_its_worker_again_and_again_is_poison` |
 | F43 | a snapshot that is held open | `confirmd bench`, as a figure; the alert in `what_is_watched::rules::the_rules_hold_in_their_stories` |
 | F44 | a long queue and a million parked | `the_schema::a_claim_reads_its_index_in_order_however_long_the_queue`; the time it takes is not measured with a million |
 | F46 | replays beside workers, twice | `brought_back::two_who_bring_back_at_once_share_the_letters` |
 | F47 | forgetting what is old | `what_is_kept::what_is_owed_is_never_forgotten`; not beside load |
 | F49 | a stop while Twilio, Postgres or a caller hangs | `stopping_and_starting::nothing_that_hangs_keeps_a_stop_beyond_its_deadline`, `stopping_and_starting::a_second_signal_ends_at_once` |
-| F50 | replicas exchanged across a migration under load | `upgraded_while_it_runs::two_replicas_are_exchanged_across_a_migration_under_load_and_no_caller_notices`, one exchange |
-| F51 | several who migrate at once | `stopping_and_starting::of_several_who_migrate_at_once_all_succeed`; a migration that is killed is not played |
+| F50 | replicas exchanged across a migration under load | `upgraded_while_it_runs::replicas_are_exchanged_across_a_migration_under_load_and_no_caller_notices`, two exchanges; as many as `CONFIRMD_EXCHANGES` says |
+| F51 | several who migrate at once, one who is killed | `stopping_and_starting::of_several_who_migrate_at_once_all_succeed`, `stopping_and_starting::a_migration_that_is_killed_half_way_is_finished_by_the_next` |
 | F52 | wrong configurations | `src/config/wrong`, and `at_the_database::pooler::a_pooler_that_lends_sessions_out_from_transaction_to_transaction_is_refused_at_start` |
 | F53 | credentials exchanged under load | `changed_while_it_runs::a_callers_token_is_exchanged_for_another_and_no_request_is_turned_away`, `changed_while_it_runs::an_api_key_is_exchanged_for_another_and_twilio_refuses_no_request`; the password of Postgres and torn files not |
 | F58 | gauges against the truth | `what_is_kept::what_stands_in_the_store_is_counted`; not sampled during the rows |

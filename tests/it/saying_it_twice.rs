@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use confirmd::domain::{Event, FeedbackState, Resolve, Target};
 use confirmd::store::{Accepted, NotTaken, Registered};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
+use crate::harness::outside::eventually;
 use crate::harness::world::{MINUTE, Setting, World, account, action, event, exact, noon, registration, sid};
 
 #[tokio::test]
@@ -91,6 +93,35 @@ async fn the_same_mapping_again_is_known_and_fills_what_was_left_out() {
     let message = world.store.ledger.message(None, &sid(1)).await.unwrap().unwrap();
     assert_eq!(message.sent_at, noon() - MINUTE, "what was said first stands");
     assert_eq!(message.labels.country.unwrap().as_str(), "DE");
+}
+
+#[tokio::test]
+async fn an_event_that_waits_while_its_message_is_filled_in_chooses_by_what_is_known_then() {
+    let mut world = World::new().await;
+    world.register_sent("login", 1, Some(noon() - MINUTE)).await;
+    world.register("login", 2).await;
+    // Somebody else says when the second was sent, before the first, and has not committed it.
+    let mut other = PgConnection::connect(&world.database.url).await.unwrap();
+    let fill = "update message set sent_at = $1 where message_sid = $2";
+    other.execute("begin").await.unwrap();
+    sqlx::query(fill).bind(noon() - 2 * MINUTE).bind(sid(2).as_str()).execute(&mut other).await.unwrap();
+    let committed = async {
+        let other = tokio::sync::Mutex::new(&mut other);
+        eventually("the event waits for its message", || async {
+            let waits = "select count(*) from pg_stat_activity
+                         where datname = current_database() and wait_event_type = 'Lock'";
+            let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&mut **other.lock().await).await.unwrap();
+            (waiting == 1).then_some(())
+        })
+        .await;
+        other.lock().await.execute("commit").await.unwrap();
+    };
+    let (taken, ()) = tokio::join!(world.complete("e1", "login"), committed);
+    let Accepted::Taken(answer) = taken else { panic!("it is new: {taken:?}") };
+    assert_eq!(answer.message_sids, [sid(1)]);
+    assert_eq!(world.drain().await, 1);
+    assert_eq!(world.feedback(2).await, "none@0");
+    world.is_lawful().await;
 }
 
 #[tokio::test]

@@ -259,6 +259,28 @@ async fn of_several_who_migrate_at_once_all_succeed() {
 }
 
 #[tokio::test]
+async fn a_migration_that_is_killed_half_way_is_finished_by_the_next() {
+    let site = Site::bare().await;
+    // Somebody makes a table of a name that the third migration needs, and has not committed it.
+    let mut other = PgConnection::connect(&site.database.url).await.unwrap();
+    other.execute("begin; create table operation ()").await.unwrap();
+    let killed = site.begin(&["migrate"]);
+    let waits = "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    eventually("the migration waits", || async { (site.count(waits).await == 1).then_some(()) }).await;
+    killed.kill().await;
+    other.execute("rollback").await.unwrap();
+    let applied = site.count("_sqlx_migrations").await;
+    assert!((2..8).contains(&applied), "{applied} were applied when it was killed");
+
+    let again = site.run(&["migrate"]).await;
+    assert_eq!((again.code, again.stdout.contains("the schema is up to date")), (Some(0), true), "{again:?}");
+    let process = site.serve().await;
+    process.caller.insist(1).await;
+    site.everything_is_settled().await;
+    site.is_lawful().await;
+}
+
+#[tokio::test]
 async fn an_older_binary_works_on_a_newer_schema() {
     let mut site = Site::new().await;
     // Who migrates owns the tables.
