@@ -63,7 +63,8 @@ impl Environment {
             let sound = variable.is_sound(findings);
             match keys.get(&path) {
                 _ if !documented(&without_positions(&path)) => {
-                    findings.fault_named(variable.name, "is no variable of confirmd: see deploy/confirmd.toml");
+                    let name = variable.name.escape_debug().to_string();
+                    findings.fault_named(name, "is no variable of confirmd: see deploy/confirmd.toml");
                 }
                 Some(other) => {
                     findings.fault_named(variable.name, format!("is set beside {}: keep one of the two", other.name));

@@ -73,11 +73,9 @@ impl Findings {
         self.fault_named(self.name(path), problem);
     }
 
-    /// A fault of something that has no path in the tree.
+    /// A fault of something that has no path in the tree. A name that is not one of ours comes fit for a terminal.
     pub(super) fn fault_named(&self, key: impl Into<String>, problem: impl Into<String>) {
-        // A key may be anything that TOML can quote, and ends in a terminal.
-        let key = key.into().escape_debug().to_string();
-        self.faults.borrow_mut().push(Fault { key, problem: problem.into() });
+        self.faults.borrow_mut().push(Fault { key: key.into(), problem: problem.into() });
     }
 
     /// A rule between keys, of which the first is to blame. One that has a fault of its own breaks no rule as well.
