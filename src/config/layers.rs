@@ -1,6 +1,7 @@
 //! Lays defaults, the operator's file and the environment over each other. What comes later wins, key by key.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use config::{File, FileFormat, Map, Source, Value, ValueKind};
 
@@ -12,6 +13,14 @@ use super::{
 /// The defaults, and at the same time the reference: every key there is, with its meaning.
 pub(super) const DEFAULTS: &str = include_str!("../../deploy/confirmd.toml");
 
+/// The same, read once: whoever tries thousands of files lays each over it.
+static DEFAULT_LAYER: LazyLock<config::Config> = LazyLock::new(|| {
+    let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
+    config::Config::builder().add_source(defaults).build().expect("the annotated defaults are TOML")
+});
+
+static DOCUMENTED_KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(documented_keys);
+
 /// A configuration file: what to call it in a fault, and its text.
 pub type FileText<'a> = (&'a str, &'a str);
 
@@ -21,14 +30,13 @@ pub(super) fn tree(
     environment: &Environment,
     findings: &Findings,
 ) -> Result<Map<String, Value>, ConfigError> {
-    let mut layers = config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+    let mut layers = config::Config::builder().add_source(DEFAULT_LAYER.clone());
     let file_name = file.map_or("deploy/confirmd.toml", |(name, _)| name);
     if let Some((name, text)) = file {
         check_syntax(name, text)?;
         layers = layers.add_source(File::from_str(text, FileFormat::Toml));
     }
-    let documented = documented_keys();
-    for (path, variable) in environment.keys(|path| documented.contains(path), findings) {
+    for (path, variable) in environment.keys(|path| DOCUMENTED_KEYS.contains(path), findings) {
         layers = layers
             .set_override(&path, variable.to_value())
             .map_err(|_| ConfigError::one(variable.name, "is no variable of confirmd: see deploy/confirmd.toml"))?;
