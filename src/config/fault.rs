@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: every fault, each under the name that the operator gave the key.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -40,6 +41,21 @@ impl ConfigError {
     pub(super) fn one(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { faults: vec![Fault { key: key.into(), problem: problem.into() }] }
     }
+}
+
+/// What is wrong with a key that somebody made up.
+pub(super) const NO_KEY: &str = "is no key of confirmd: see deploy/confirmd.toml for all of them";
+
+/// Somebody's key as TOML has it: bare, or in quotes, for it may be empty, or anything that ends in a terminal.
+///
+/// <https://toml.io/en/v1.0.0#keys>
+pub(super) fn written(key: &str) -> Cow<'_, str> {
+    if is_bare(key) { Cow::Borrowed(key) } else { Cow::Owned(format!("{key:?}")) }
+}
+
+/// Whether it needs no quotes. All of ours are such.
+pub(super) fn is_bare(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-'))
 }
 
 /// What was found while reading. Keys go by their path, `accounts[1].edge`, whatever layer they came from.

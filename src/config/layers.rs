@@ -7,7 +7,7 @@ use config::{File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::{
     environment::{Environment, Variable},
-    fault::{ConfigError, Findings},
+    fault::{ConfigError, Fault, Findings, NO_KEY, is_bare, written},
 };
 
 /// The defaults, and at the same time the reference: every key there is, with its meaning.
@@ -33,7 +33,7 @@ pub(super) fn tree(
     let mut layers = config::Config::builder().add_source(DEFAULT_LAYER.clone());
     let file_name = file.map_or("deploy/confirmd.toml", |(name, _)| name);
     if let Some((name, text)) = file {
-        check_syntax(name, text)?;
+        check(name, text)?;
         layers = layers.add_source(File::from_str(text, FileFormat::Toml));
     }
     for (path, variable) in environment.keys(|path| DOCUMENTED_KEYS.contains(path), findings) {
@@ -51,12 +51,21 @@ pub(super) fn tree(
 }
 
 /// Finds what is wrong with a file's syntax in our own words: the parser's would quote the line, secrets and all.
-fn check_syntax(name: &str, text: &str) -> Result<(), ConfigError> {
-    let Err(error) = toml::de::DeTable::parse(text) else { return Ok(()) };
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    Err(ConfigError::one(format!("{name}, line {line}, column {column}"), format!("not TOML: {}", error.message())))
+///
+/// A key at the top is a path to who lays the layers: `"accounts[4000000000]"` would make as many accounts. None of ours
+/// needs quotes.
+fn check(name: &str, text: &str) -> Result<(), ConfigError> {
+    let table = toml::de::DeTable::parse(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let place = format!("{name}, line {line}, column {column}");
+        ConfigError::one(place, format!("not TOML: {}", error.message()))
+    })?;
+    let paths = table.get_ref().keys().filter(|key| !is_bare(key.get_ref()));
+    let faults: Vec<_> =
+        paths.map(|key| Fault { key: written(key.get_ref()).into_owned(), problem: NO_KEY.to_owned() }).collect();
+    if faults.is_empty() { Ok(()) } else { Err(ConfigError { faults }) }
 }
 
 /// Puts what Twilio's own variables say into the account with their SID; or into a new one; or, if they name none, into
@@ -123,6 +132,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_at_the_top_that_would_be_a_path_is_no_key_and_makes_nothing() {
+        let file = "\"accounts[4000000000]\" = 1\n\"server.listen\" = \"0.0.0.0:1\"\n[\"\"]\n";
+        let findings = Findings::default();
+        let wrong = tree(Some(("confirmd.toml", file)), &Environment::default(), &findings).unwrap_err();
+        let keys: Vec<_> = wrong.faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["\"\"", "\"accounts[4000000000]\"", "\"server.listen\""]);
+    }
+
+    #[test]
     fn a_file_that_is_not_toml_is_told_by_line_and_column_and_not_quoted() {
         for (text, place) in [
             ("[server]\nlisten = \"x\"\nlisten = \"hunter2\"", "line 3, column 1"),
@@ -131,7 +149,7 @@ mod tests {
             ("auth_token = \"hunter2\" hunter2", "line 1, column"),
             ("hunter2", "line 1, column"),
         ] {
-            let error = check_syntax("confirmd.toml", text).unwrap_err().to_string();
+            let error = check("confirmd.toml", text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("confirmd.toml, {place}")), "{error}");
             assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
         }

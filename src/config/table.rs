@@ -3,12 +3,13 @@
 //! Reading goes on after a fault, so that an operator sees all of them at once. What stands in for a faulty value is
 //! never used: a configuration with a fault is not built.
 
-use std::{borrow::Cow, cell::RefCell, fmt, ops::RangeInclusive, time::Duration};
+use std::{cell::RefCell, fmt, ops::RangeInclusive, time::Duration};
 
 use config::{Map, Value, ValueKind};
 use secrecy::SecretString;
 
-use super::{fault::Findings, secret};
+use super::fault::{Findings, NO_KEY, written};
+use super::secret;
 use crate::domain::Malformed;
 
 /// One table of the tree. When it is dropped, its unknown keys are faults.
@@ -247,17 +248,9 @@ impl Drop for Table<'_> {
             self.values.into_iter().flatten().filter(|(key, _)| !asked.contains(&key.as_str())).collect();
         unknown.sort_by_key(|(key, _)| *key);
         for (key, _) in unknown {
-            self.fault(&written(key), "is no key of confirmd: see deploy/confirmd.toml for all of them");
+            self.fault(&written(key), NO_KEY);
         }
     }
-}
-
-/// Somebody's key as TOML has it: bare, or in quotes, for it may be empty, or anything that ends in a terminal.
-///
-/// <https://toml.io/en/v1.0.0#keys>
-fn written(key: &str) -> Cow<'_, str> {
-    let is_bare = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-    if !key.is_empty() && key.chars().all(is_bare) { Cow::Borrowed(key) } else { Cow::Owned(format!("{key:?}")) }
 }
 
 /// A duration in the largest unit that it is a whole number of.
