@@ -336,12 +336,16 @@ impl Logins {
         while let Some(number) = next() {
             let registered = caller.register(&action_of(number), number).await;
             let told = match registered {
-                Ok(_) => caller.complete(&event_of(number), &action_of(number)).await,
-                unanswered => unanswered,
+                Ok(answer) if answer.is_taken() => caller.complete(&event_of(number), &action_of(number)).await,
+                not_taken => not_taken,
             };
             match told {
                 Ok(answer) if answer.is_taken() => drop(self.taken.lock().unwrap().insert(number)),
-                Ok(_) => self.add([number].into_iter()),
+                Ok(answer) => {
+                    assert_eq!(answer.status, 503, "{answer:?}");
+                    eprintln!("told again: {answer:?}");
+                    self.add([number].into_iter());
+                }
                 Err(_killed) => return self.add([number].into_iter()),
             }
         }
