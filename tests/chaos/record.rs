@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinError;
 
 use crate::args::Args;
-use crate::elsewhere::{NOT_COVERED, PROMISES};
+use crate::elsewhere::{AT_RANDOM, NOT_COVERED, PROMISES};
 use crate::harness::checker::LAWS;
 use crate::harness::figures::Figures;
 use crate::harness::run::Form;
@@ -137,6 +137,7 @@ pub(crate) async fn write(args: &Args, outcomes: &[Outcome], took: Duration) {
     }
     text += &lines.concat();
     text += PROMISES;
+    text += AT_RANDOM;
     text += NOT_COVERED;
     std::fs::write(path, text).unwrap();
 }
