@@ -63,8 +63,7 @@ impl Environment {
             let sound = variable.is_sound(findings);
             match keys.get(&path) {
                 _ if !documented(&without_positions(&path)) => {
-                    let name = variable.name.escape_debug().to_string();
-                    findings.fault_named(name, "is no variable of confirmd: see deploy/confirmd.toml");
+                    findings.fault_named(variable.shown(), "is no variable of confirmd: see deploy/confirmd.toml");
                 }
                 Some(other) => {
                     findings.fault_named(variable.name, format!("is set beside {}: keep one of the two", other.name));
@@ -95,8 +94,13 @@ impl Variable<'_> {
             value if value.contains('\u{fffd}') => "is not UTF-8",
             _ => return true,
         };
-        findings.fault_named(self.name, problem);
+        findings.fault_named(self.shown(), problem);
         false
+    }
+
+    /// Its name, fit for a terminal: what begins as ours does may go on with anything.
+    fn shown(&self) -> String {
+        self.name.escape_debug().to_string()
     }
 }
 

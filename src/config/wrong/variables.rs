@@ -85,3 +85,11 @@ fn a_variable_that_is_empty_is_not_taken_for_one_that_is_not_set() {
         assert_eq!(keys(&least(), &environment([(name.as_str(), "")])), [name.as_str()]);
     }
 }
+
+#[test]
+fn a_variable_whose_name_would_steer_a_terminal_is_told_without_doing_so() {
+    let name = "CONFIRMD_\u{1b}[31m";
+    let shown = "CONFIRMD_\\u{1b}[31m";
+    assert_eq!(keys(&least(), &environment([(name, "1")])), [shown]);
+    assert_eq!(keys(&least(), &environment([(name, "")])), [shown, shown], "it is empty, and unknown");
+}
