@@ -373,7 +373,12 @@ async fn what_was_acknowledged_survives_every_kill() {
         let process = site.serve().await;
         let mut tellers = logins.tellers(&process);
         let life = Duration::from_millis(dice.random_range(5..300));
-        let told = timeout(life, async { while tellers.join_next().await.is_some() {} }).await;
+        let all_told = async {
+            while let Some(teller) = tellers.join_next().await {
+                teller.unwrap();
+            }
+        };
+        let told = timeout(life, all_told).await;
         process.kill().await;
         if told.is_err() {
             tellers.join_all().await;
