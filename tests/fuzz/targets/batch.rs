@@ -19,6 +19,13 @@ fuzz_target!(|data: &[u8]| {
     }
     if serde_json::from_str::<&RawValue>(body).is_ok() && body.len() <= 16 << 10 {
         let of_one = COUNTER.events(&format!("{{\"events\":[{body}]}}")).expect("one event is a batch");
-        assert_eq!(of_one, [COUNTER.event(body, &HeaderMap::new())]);
+        let alone = COUNTER.event(body, &HeaderMap::new());
+        // JSON by its grammar that nobody can read all the same: a number beyond all bounds, half of a surrogate pair. Alone
+        // it is no JSON; in a batch, which is, it is an item that is wrong.
+        if alone.as_ref().is_err_and(|told| told.contains("\"status\":400")) {
+            assert!(of_one.iter().all(|item| item.as_ref().is_err_and(|told| told.contains("\"status\":422"))));
+        } else {
+            assert_eq!(of_one, [alone]);
+        }
     }
 });
