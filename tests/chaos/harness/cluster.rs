@@ -248,6 +248,14 @@ impl Cluster {
         connection.close().await.unwrap();
         number
     }
+
+    /// What a query says that gives words, one a row.
+    pub(crate) async fn words(&self, query: &str) -> Vec<String> {
+        let mut connection = self.connect().await.unwrap();
+        let words = sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        words
+    }
 }
 
 impl Drop for Cluster {

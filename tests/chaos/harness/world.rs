@@ -73,7 +73,7 @@ const TIMES: &[(&str, &str)] = &[
 ];
 
 /// `DELIVERY__LEASE`, in milliseconds.
-const LEASE_MS: i64 = 2000;
+pub(crate) const LEASE_MS: u32 = 2000;
 
 impl World {
     /// Everything runs, nobody has told anything yet.
@@ -254,7 +254,8 @@ impl World {
                 count += 1;
                 let next = attempts.iter().find(|attempt| attempt.number == lost.number + 1);
                 // What is on record of an interrupted one is when its lease ended.
-                let begun = next.map(|next| next.at - if next.verdict == "interrupted" { LEASE_MS } else { 0 });
+                let begun =
+                    next.map(|next| next.at - if next.verdict == "interrupted" { i64::from(LEASE_MS) } else { 0 });
                 longest = longest.max(begun.map_or(0, |begun| begun - lost.at));
             }
         }

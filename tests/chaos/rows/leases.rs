@@ -57,10 +57,11 @@ async fn wakes(run: &Run, row: &str, setting: &Setting, load: (u64, u64), late: 
         world.replicas[replica].signal("STOP");
         world.outside.behave().await;
         world.outside.play(answers.clone()).await;
-        held += world.cluster.number("select count(*) from feedback where lease_token is not null").await;
+        let leased = world.cluster.words("select message_sid from feedback where lease_token is not null").await;
+        held += leased.len();
         sleep(millis(nap)).await;
         world.replicas[replica].signal("CONT");
-        stops.push(Stopped { replica, from, to: now() });
+        stops.push(Stopped { replica, from, to: now(), leased });
     }
     load.end().await;
     world.drains(LONGEST).await;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::harness::comes_true;
 use crate::harness::figures::Figures;
 use crate::harness::witness::Heard;
-use crate::harness::world::World;
+use crate::harness::world::{LEASE_MS, World};
 
 /// What callers were told instead of 2xx: 503 at most.
 pub(super) fn only_503(world: &World, figures: &mut Figures) {
@@ -47,20 +47,29 @@ pub(super) struct Stopped {
     pub(super) replica: usize,
     pub(super) from: u64,
     pub(super) to: u64,
+    /// Messages whose feedback was leased when it had just been stopped.
+    pub(super) leased: Vec<String>,
 }
 
-/// What was under way to a replica when it was stopped need not have been read.
-const MARGIN: u64 = 200;
+impl Stopped {
+    /// Whether this answer, by then, was one that the replica could not note before the next had to ask.
+    fn kept_from(&self, heard: &Heard, at: u64) -> bool {
+        // What it was about to send when it was stopped goes out when it goes on.
+        const MARGIN: u64 = 200;
+        let meanwhile = (self.from..self.to + MARGIN).contains(&at);
+        // A busy machine takes a while to read an answer and to note it: until then the feedback is leased.
+        let not_noted = (self.from.saturating_sub(u64::from(LEASE_MS))..self.from).contains(&at)
+            && heard.message_sid.as_ref().is_some_and(|sid| self.leased.contains(sid));
+        self.replica.to_string() == heard.by && (meanwhile || not_noted)
+    }
+}
 
 /// Messages that Twilio confirmed more than once to replicas that ran: the second had no reason to ask.
 pub(super) fn confirmed_twice(requests: &[Heard], stops: &[Stopped]) -> usize {
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
     for heard in requests.iter().filter(|heard| heard.is_confirmed()) {
         let at = heard.said.map_or(0, |said| said.at);
-        let was_stopped = stops.iter().any(|stop| {
-            stop.replica.to_string() == heard.by && (stop.from.saturating_sub(MARGIN)..stop.to + MARGIN).contains(&at)
-        });
-        if !was_stopped {
+        if !stops.iter().any(|stop| stop.kept_from(heard, at)) {
             *times.entry(heard.message_sid.as_deref().unwrap_or_default()).or_default() += 1;
         }
     }
