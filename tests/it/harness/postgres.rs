@@ -145,7 +145,7 @@ async fn embedded() -> Result<Server, String> {
 
 /// Where the server's files are: in memory, if there is room for them, and nobody has named another place. Each test makes
 /// a thousand files and removes them; ext4 looks through those that were just removed for each that it makes, which was a
-/// third of the time of all tests.
+/// third of what many stories took.
 fn ground() -> PathBuf {
     const IN_MEMORY: &str = "/dev/shm";
     // A run took 165 MB, and its log may grow to a GB. A container has 64 MB, unless it was given more.
