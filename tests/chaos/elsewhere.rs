@@ -6,7 +6,7 @@ pub(crate) const PROMISES: &str = "
 
 | | promise | rows | stories |
 |---|---|---|---|
-| 1 | 2xx means durable | F03, F05, F05-off, F06, F07, F08, F14 | `stopping_and_starting::what_was_acknowledged_survives_every_kill`, `stopping_and_starting::who_hangs_up_takes_nobody_elses_acknowledgement_along`, `the_schema::every_session_keeps_its_limits_whatever_the_database_says` |
+| 1 | 2xx means durable | F03, F05, F05-off, F06, F07, F07-off, F08, F14 | `stopping_and_starting::what_was_acknowledged_survives_every_kill`, `stopping_and_starting::who_hangs_up_takes_nobody_elses_acknowledgement_along`, `the_schema::every_session_keeps_its_limits_whatever_the_database_says` |
 | 2 | Nothing accepted is lost or dropped in silence | every row (K1, K8, K10), above all F01, F02, F03, F04, F37, F61 | `accepted_is_never_lost`, `any_story`, `what_is_kept::what_is_owed_is_never_forgotten`, `saying_it_twice::who_registers_somebody_elses_message_in_the_same_batch_does_not_take_an_events_action_along` |
 | 3 | At least once, and once in practice | every row (K5, K6), above all F01, F02, F16, F17, F19, F22, F35, F38, F39 | `handed_over::who_is_killed_between_the_commit_and_the_delivery_leaves_it_to_the_next`, `twilios_trouble::a_worker_that_dies_leaves_its_feedback_to_the_next_and_is_fenced`, `twilios_trouble::the_failure_of_a_lost_lease_changes_nothing_while_the_next_one_holds`, `twilios_trouble::replicas_never_claim_the_same_feedback` |
 | 4 | Saying it twice changes nothing | F03, F08 (K9) | `saying_it_twice::two_hundred_at_once_are_one_event`, `saying_it_twice::the_same_key_with_another_content_is_a_mismatch_and_has_no_effect`, `the_interface::at_once::two_hundred_posts_of_one_key_are_one_event_and_one_answer` |
@@ -75,8 +75,8 @@ Played as a story, without the figures of a row:
 Not played at all: panics on purpose in the real binary (F20: in one of its kind they are
 `a_thousand_panics_are_a_thousand_problems_and_the_next_is_served` in `src/intake/tests/sockets.rs`, and a settler that
 panics in `src/delivery/settler.rs`), one account that floods (F45; that a broken
-one leaves the others alone is `twilios_trouble::one_broken_account_leaves_the_other_untouched`), a failover without a
-synchronous standby, an old primary that comes back, and an hour's soak: F61 goes on for 5 min unless it is told to.
+one leaves the others alone is `twilios_trouble::one_broken_account_leaves_the_other_untouched`), an old primary that comes
+back, and an hour's soak: F61 goes on for 5 min unless it is told to.
 
 A clock of Postgres that goes back by less than two hours puts off by that much what was put off already: nothing tells it
 from a `Retry-After`, which may be an hour. F17 goes back by more, which is noticed.

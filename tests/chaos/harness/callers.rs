@@ -54,6 +54,11 @@ impl Callers {
         self.book().answers.entry((part, number)).or_default().push(told);
     }
 
+    /// Callers do not believe any more that anything was taken.
+    pub(crate) fn doubt(&self) {
+        self.book().answers.values_mut().for_each(|answers| answers.retain(|told| !is_ok(told)));
+    }
+
     pub(crate) fn taken(&self) -> usize {
         self.book().answers.values().filter(|answers| answers.iter().any(is_ok)).count()
     }

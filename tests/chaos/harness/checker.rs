@@ -54,6 +54,10 @@ impl Breaches {
         self.0.keys().copied().collect()
     }
 
+    pub(crate) fn count(&self, law: &str) -> usize {
+        self.0.get(law).map_or(0, Vec::len)
+    }
+
     /// One line a law, with a few of its cases.
     pub(crate) fn lines(&self) -> Vec<String> {
         let line = |(law, cases): (&&'static str, &Vec<String>)| {

@@ -166,6 +166,16 @@ impl Cluster {
 
     /// Another one that follows this one, and without which nothing is committed here from now on.
     pub(crate) async fn standby(&self, folder: &Path) -> Self {
+        let standby = self.follower(folder).await;
+        self.sql("alter system set synchronous_standby_names = '*'").await;
+        self.sql("select pg_reload_conf()").await;
+        let in_step = "select count(*) from pg_stat_replication where sync_state = 'sync'";
+        within(PATIENCE, "the standby is in step", async || self.number(in_step).await == 1).await;
+        standby
+    }
+
+    /// Another one that follows this one, which waits for nobody.
+    pub(crate) async fn follower(&self, folder: &Path) -> Self {
         let standby = Self { programs: self.programs.clone(), folder: folder.to_owned(), address: ports::free() };
         standby.make_folder();
         let mut copy = self.programs.command("pg_basebackup", &standby.data());
@@ -173,11 +183,15 @@ impl Cluster {
         copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", &from, "--pgdata"]);
         ran(copy.arg(standby.data()));
         standby.start().await;
-        self.sql("alter system set synchronous_standby_names = '*'").await;
-        self.sql("select pg_reload_conf()").await;
-        let in_step = "select count(*) from pg_stat_replication where sync_state = 'sync'";
-        within(PATIENCE, "the standby is in step", async || self.number(in_step).await == 1).await;
+        let follows = "select count(*) from pg_stat_replication where state = 'streaming'";
+        within(PATIENCE, "the standby follows", async || self.number(follows).await == 1).await;
         standby
+    }
+
+    /// Whoever follows hears nothing more until this one is killed.
+    pub(crate) async fn stop_sending(&self) {
+        let sender = self.number("select pid::bigint from pg_stat_replication").await;
+        ran(Command::new("kill").args(["-STOP", &sender.to_string()]));
     }
 
     pub(crate) async fn promote(&self) {

@@ -145,6 +145,22 @@ impl World {
         self.sampler = Some(Sampler::begin(environment, url, self.folder.clone()));
     }
 
+    /// Another Postgres that followed, promoted now, and every wire leads to it. Gives when it was promoted.
+    pub(crate) async fn goes_on_with(&mut self, follower: Cluster) -> Instant {
+        follower.promote().await;
+        for number in 0..self.replicas.len() {
+            self.outside.lead(&format!("db-{number}"), follower.address).await;
+        }
+        self.cluster = follower;
+        Instant::now()
+    }
+
+    /// Callers tell of everything again, whatever they were answered. Gives what was not taken in time.
+    pub(crate) async fn tell_all_again(&self) -> usize {
+        self.callers.doubt();
+        self.tellers().insist(DRAINING, self.seed).await
+    }
+
     /// Who tells, at the replicas that take events.
     pub(crate) fn tellers(&self) -> Tellers {
         let takes = |replica: &&Replica| replica.role != "worker";

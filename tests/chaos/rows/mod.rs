@@ -2,6 +2,7 @@
 
 mod abuse; // callers ask for too much, or take too long
 mod database; // Postgres fails
+mod failover; // another Postgres takes over
 mod kills; // processes of ours are killed
 mod leases; // who holds a lease, and who only believes that he does
 mod machine; // the machine gives too little, or tells the wrong time
@@ -98,9 +99,16 @@ pub(crate) const ROWS: &[Row] = &[
     row!(
         "F07",
         true,
-        trouble::failover,
+        failover::with_a_synchronous_standby,
         "the primary is killed and its synchronous standby promoted, under load, again and again",
         "nothing is lost; callers get 2xx or 503; taking again within 5 s of the promotion, without a restart of ours (full form: 10 times)"
+    ),
+    row!(
+        "F07-off",
+        false,
+        failover::without_one,
+        "the same with a standby that nobody waits for, and that is behind: where the first promise ends",
+        "what was acknowledged and is gone is counted; told again with the same ids, all of it is there, once, and is confirmed (full form: 5 times)"
     ),
     row!(
         "F08",

@@ -1,4 +1,4 @@
-//! Postgres is there, and does not serve as it should: full, locked, refusing, quarrelling, or another one.
+//! Postgres is there, and does not serve as it should: full, locked, refusing, or quarrelling.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,39 +19,6 @@ use crate::outside::orders::{Happening, Rule, Say};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const BACK: Duration = Duration::from_secs(60);
-
-/// The standby takes over, again and again; nothing is acknowledged that it does not have.
-pub(super) async fn failover(run: &Run) -> Figures {
-    let mut figures = Figures::default();
-    let mut world = World::unstarted(run, "F07", &PLAIN).await;
-    for replica in &mut world.replicas {
-        replica.start().await;
-    }
-    let load = world.load(6, millis(15));
-    let (rounds, mut longest) = (run.form.pick(1, 10), Duration::ZERO);
-    for round in 0..rounds {
-        assert!(takes(&world, 40, BACK).await, "callers are served");
-        let standby = world.cluster.standby(&world.folder.join(format!("postgres-{round}"))).await;
-        assert!(takes(&world, 60, BACK).await, "callers are served");
-        world.cluster.kill().await;
-        standby.promote().await;
-        for number in 0..world.replicas.len() {
-            world.outside.lead(&format!("db-{number}"), standby.address).await;
-        }
-        let promoted = Instant::now();
-        world.cluster = standby;
-        takes(&world, 1, BACK).await;
-        longest = longest.max(promoted.elapsed());
-    }
-    load.end().await;
-    world.begin_sampling();
-    only_503(&world, &mut figures);
-    nobody_waited_longer(&world, &mut figures, DEADLINE);
-    figures.no_longer_than("longest from the promotion to the next acknowledgement", longest, Duration::from_secs(5));
-    figures.did(format!("{rounds} times the standby took over"));
-    world.account_for(&mut figures).await;
-    figures
-}
 
 const FEW: Setting = Setting { roles: BOTH, with: &[("DATABASE__INTAKE_CONNECTIONS", "4")], postgres: &[] };
 
