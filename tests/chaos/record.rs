@@ -126,7 +126,8 @@ pub(crate) async fn write(args: &Args, outcomes: &[Outcome], took: Duration) {
         let (row, result) = (outcome.row, if outcome.passed() { "ok" } else { "**NOT REACHED**" });
         let figures = outcome.figures().replace(['|', '\n'], " ");
         let (id, fault, seen) = (row.id, row.fault, row.seen);
-        let when = format!("{date}, {}, {machine}", commit());
+        let again = if args.is_choice() { ", played again" } else { "" };
+        let when = format!("{date}, {}, {machine}{again}", commit());
         format!("| {id} | `--row {id}` | {fault} | {seen} | {figures} | {result} | {when} |\n")
     });
     let lines: Vec<String> = lines.collect();

@@ -54,7 +54,8 @@ impl Callers {
         self.book().answers.entry((part, number)).or_default().push(told);
     }
 
-    /// Callers do not believe any more that anything was taken.
+    /// Callers do not believe any more that anything was taken. What they were told then is no longer compared (K9): an
+    /// event that is gone and told again is another one.
     pub(crate) fn doubt(&self) {
         self.book().answers.values_mut().for_each(|answers| answers.retain(|told| !is_ok(told)));
     }

@@ -176,16 +176,16 @@ impl Cluster {
 
     /// Another one that follows this one, which waits for nobody.
     pub(crate) async fn follower(&self, folder: &Path) -> Self {
-        let standby = Self { programs: self.programs.clone(), folder: folder.to_owned(), address: ports::free() };
-        standby.make_folder();
-        let mut copy = self.programs.command("pg_basebackup", &standby.data());
+        let follower = Self { programs: self.programs.clone(), folder: folder.to_owned(), address: ports::free() };
+        follower.make_folder();
+        let mut copy = self.programs.command("pg_basebackup", &follower.data());
         let from = format!("host=127.0.0.1 port={} user=chaos password={PASSWORD}", self.address.port());
         copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", &from, "--pgdata"]);
-        ran(copy.arg(standby.data()));
-        standby.start().await;
+        ran(copy.arg(follower.data()));
+        follower.start().await;
         let follows = "select count(*) from pg_stat_replication where state = 'streaming'";
         within(PATIENCE, "the standby follows", async || self.number(follows).await == 1).await;
-        standby
+        follower
     }
 
     /// Whoever follows hears nothing more until this one is killed.
