@@ -240,6 +240,7 @@ pub fn twilio(config: &Config) -> anyhow::Result<Twilio> {
     let options = TwilioOptions {
         request_timeout: config.delivery.request_timeout,
         connect_timeout: config.delivery.connect_timeout,
+        longest_connection: Twilio::LONGEST_CONNECTION,
     };
     Twilio::new(&options).context("cannot set TLS up; are the certificates of authorities installed (ca-certificates)?")
 }

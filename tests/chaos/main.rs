@@ -82,8 +82,9 @@ async fn run(args: Args) -> ExitCode {
             outcome
         }
     };
-    // What others notice cannot be told while other rows burden the machine.
-    let (alone, beside): (Vec<_>, Vec<_>) = chosen.into_iter().enumerate().partition(|(_, row)| row.is_alone());
+    // Moments cannot be told while other rows burden the machine.
+    let (alone, beside): (Vec<_>, Vec<_>) =
+        chosen.into_iter().enumerate().partition(|(_, row)| row.is_alone(args.form));
     let mut outcomes: Vec<Outcome> = stream::iter(beside).map(play).buffer_unordered(args.jobs).collect().await;
     for row in alone {
         outcomes.push(play(row).await);

@@ -68,10 +68,6 @@ fn shown(after: &str) -> &'static str {
     CURL.split_once(after).unwrap().1.split_whitespace().next().unwrap().trim_matches('"')
 }
 
-fn twilio(request_timeout: Duration) -> Twilio {
-    Twilio::new(&TwilioOptions { request_timeout, connect_timeout: request_timeout }).unwrap()
-}
-
 fn signed_in(base_url: String, username: &str, password: &str) -> Account {
     let credential = Credential { username: username.to_owned(), password: SecretString::from(password) };
     Account { account_sid: account(1), base_url: base_url.parse().unwrap(), credentials: vec![credential] }
@@ -79,7 +75,12 @@ fn signed_in(base_url: String, username: &str, password: &str) -> Account {
 
 async fn sends(base_url: String, message_sid: &MessageSid) -> Reply {
     let account = signed_in(base_url, account(1).as_str(), TOKEN);
-    twilio(PATIENCE).send_feedback(&account, &account.credentials[0], message_sid).await
+    let options = TwilioOptions {
+        request_timeout: PATIENCE,
+        connect_timeout: PATIENCE,
+        longest_connection: Twilio::LONGEST_CONNECTION,
+    };
+    Twilio::new(&options).unwrap().send_feedback(&account, &account.credentials[0], message_sid).await
 }
 
 #[tokio::test]
@@ -125,7 +126,12 @@ async fn an_api_key_signs_in_for_the_account_of_the_path() {
     let mut peer = Peer::that_agrees("{}").await;
     let key = signed_in(peer.base_url(), "SK0123456789abcdef0123456789abcdef", "the secret: of a key");
     let mms: MessageSid = sid(1).as_str().replace("SM", "MM").try_into().unwrap();
-    twilio(PATIENCE).send_feedback(&key, &key.credentials[0], &mms).await;
+    let options = TwilioOptions {
+        request_timeout: PATIENCE,
+        connect_timeout: PATIENCE,
+        longest_connection: Twilio::LONGEST_CONNECTION,
+    };
+    Twilio::new(&options).unwrap().send_feedback(&key, &key.credentials[0], &mms).await;
     let request = Request::read(&peer.hears().await);
     assert_eq!(request.path, format!("/2010-04-01/Accounts/{}/Messages/{mms}/Feedback.json", account(1)));
     let basic = request.headers["authorization"].strip_prefix("Basic ").unwrap();

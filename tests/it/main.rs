@@ -15,6 +15,7 @@ mod as_it_is_deployed; // the files that others run: systemd, Prometheus
 mod at_the_database; // roles that may do what they need, and what stands before Postgres
 mod by_hand; // from nothing to a confirmed feedback, as the README says
 mod changed_while_it_runs; // a new configuration, at a signal
+mod connected_to_twilio; // how long a connection is used
 mod databases; // a database of its own for each test
 mod faults_of_our_own; // each fault that the rows of tests/chaos have to find can still be made
 mod handed_over; // promises 1 and 3, on the direct path

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::harness::figures::Figures;
-use crate::harness::run::Run;
+use crate::harness::run::{Form, Run};
 
 pub(crate) struct Row {
     pub(crate) id: &'static str,
@@ -33,9 +33,9 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// What others notice is measured, and no other row may run beside it.
-    pub(crate) fn is_alone(&self) -> bool {
-        ["F45", "F54", "F55"].contains(&self.id)
+    /// It measures moments, and no other row may run beside it.
+    pub(crate) fn is_alone(&self, form: Form) -> bool {
+        form.pick(&["F45", "F54", "F55"][..], &["F01", "F45", "F54", "F55"]).contains(&self.id)
     }
 }
 

@@ -2,6 +2,8 @@
 //! stands between a request and the story that looks at it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +13,7 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     heard: mpsc::UnboundedReceiver<Vec<u8>>,
     closed: mpsc::UnboundedReceiver<()>,
+    connections: Arc<AtomicUsize>,
 }
 
 /// What it says to each request, once it has heard all of it.
@@ -27,8 +30,11 @@ impl Peer {
         let address = listener.local_addr().unwrap();
         let (hears, heard) = mpsc::unbounded_channel();
         let (closes, closed) = mpsc::unbounded_channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
                 let (says, hears, closes) = (says.clone(), hears.clone(), closes.clone());
                 tokio::spawn(async move {
                     converse(stream, says, &hears).await;
@@ -36,7 +42,7 @@ impl Peer {
                 });
             }
         });
-        Self { address, heard, closed }
+        Self { address, heard, closed, connections }
     }
 
     /// Says this, as JSON, with 200.
@@ -58,6 +64,11 @@ impl Peer {
     /// What was heard that no story has asked for yet.
     pub(crate) fn heard_more(&mut self) -> Option<Vec<u8>> {
         self.heard.try_recv().ok()
+    }
+
+    /// How many connections there were so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Waits until a connection has ended.

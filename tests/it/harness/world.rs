@@ -296,6 +296,7 @@ fn replica(url: &str, twilio: &Simulator, clock: &Clock, setting: &Setting) -> (
     let twilio_client = Twilio::new(&TwilioOptions {
         request_timeout: setting.request_timeout,
         connect_timeout: Duration::from_secs(3),
+        longest_connection: Twilio::LONGEST_CONNECTION,
     })
     .unwrap();
     let lanes = setting.accounts.iter().enumerate().map(|(at, account_sid)| LaneConfig {
