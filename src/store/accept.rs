@@ -32,7 +32,7 @@ pub(super) async fn accept_exact(
         from moment,
              unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::timestamptz[], $6::text[]) with ordinality
                  as told (namespace, event_id, fingerprint, action_id, occurred_at, message_sid, place)
-             left join message m on m.message_sid = told.message_sid
+             left join message m on m.message_sid = any (array[told.message_sid])
         order by told.place
         on conflict (namespace, event_id) do nothing
         returning namespace, event_id, state, message_sids",
@@ -160,7 +160,7 @@ pub(super) async fn take_back_contradictions(
         "-- Inbox::take_back_contradictions
         delete from event
         using unnest($1::text[], $2::text[]) as wrong (namespace, event_id)
-        where event.namespace = wrong.namespace and event.event_id = wrong.event_id",
+        where event.namespace = any (array[wrong.namespace]) and event.event_id = any (array[wrong.event_id])",
     )
     .bind(column(&wrong, |key| key.namespace.as_str()))
     .bind(column(&wrong, |key| key.event_id.as_str()))
@@ -182,7 +182,7 @@ pub(super) async fn recall(session: &mut PgConnection, plan: &Plan, outcome: &mu
         "-- Inbox::recall
         select event.namespace, event.event_id, event.state, event.message_sids, event.fingerprint
         from unnest($1::text[], $2::text[]) as known (namespace, event_id)
-        join event on event.namespace = known.namespace and event.event_id = known.event_id",
+        join event on event.namespace = any (array[known.namespace]) and event.event_id = any (array[known.event_id])",
     )
     .bind(column(&known, |key| key.namespace.as_str()))
     .bind(column(&known, |key| key.event_id.as_str()))

@@ -290,13 +290,13 @@ const TAKE_LATEST: &str = take!(
                           coalesce(m.sent_at, m.registered_at), m.message_sid
                  limit 1
              ) as chosen
-        where message.message_sid = chosen.message_sid and message.sent_at is not distinct from chosen.sent_at"
+        where message.message_sid = any (array[chosen.message_sid]) and message.sent_at is not distinct from chosen.sent_at"
 );
 
 const TAKE_EXACT: &str = take!(
     "-- Inbox::accept, the first of the one it names",
     "exact",
     "
-        where message.message_sid = told.message_sid and message.namespace = told.namespace
+        where message.message_sid = any (array[told.message_sid]) and message.namespace = told.namespace
           and message.account_sid = told.account_sid and (told.action_id is null or message.action_id = told.action_id)"
 );

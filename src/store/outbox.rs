@@ -158,14 +158,15 @@ impl Outbox {
                         with given as materialized (
                             select feedback.message_sid
                             from unnest($1::text[], $2::uuid[]) as given (message_sid, token)
-                            join feedback on feedback.message_sid = given.message_sid and feedback.lease_token = given.token
+                            join feedback on feedback.message_sid = any (array[given.message_sid])
+                                         and feedback.lease_token = given.token
                             order by feedback.message_sid
                             for update of feedback
                         )
                         update feedback
                         set attempts = attempts - 1, lease_token = null, lease_until = null
                         from given
-                        where feedback.message_sid = given.message_sid",
+                        where feedback.message_sid = any (array[given.message_sid])",
                     )
                     .bind(sids)
                     .bind(tokens)
@@ -195,7 +196,8 @@ impl Outbox {
                         held as materialized (
                             select feedback.message_sid, feedback.attempts
                             from unnest($1::text[], $2::uuid[]) as held (message_sid, token)
-                            join feedback on feedback.message_sid = held.message_sid and feedback.lease_token = held.token
+                            join feedback on feedback.message_sid = any (array[held.message_sid])
+                                         and feedback.lease_token = held.token
                             order by feedback.message_sid
                             for update of feedback
                         ),
@@ -207,7 +209,7 @@ impl Outbox {
                         update feedback
                         set lease_token = null, lease_until = null
                         from held
-                        where feedback.message_sid = held.message_sid",
+                        where feedback.message_sid = any (array[held.message_sid])",
                     )
                     .bind(sids)
                     .bind(tokens)
@@ -297,7 +299,7 @@ const CLAIM_ONWARD: &str = "-- Outbox::claim, onward
         lease_token = moment.token,
         lease_until = moment.now + make_interval(secs => $4)
     from moment, due
-    where feedback.message_sid = due.message_sid
+    where feedback.message_sid = any (array[due.message_sid])
     returning feedback.message_sid, lease_token, attempts, extract(epoch from moment.now - known_at)::float8 as age,
               extract(epoch from moment.now - failing_since)::float8 as failing_for, failures, ambiguous, traceparent,
               case when not tried then due_at end as fresh_due_at";
@@ -345,14 +347,14 @@ const CLAIM: &str = "-- Outbox::claim
     poison as (
         delete from feedback
         using due
-        where feedback.message_sid = due.message_sid and due.lease_token is not null and due.lost + 1 >= $5
+        where feedback.message_sid = any (array[due.message_sid]) and due.lease_token is not null and due.lost + 1 >= $5
         returning feedback.*
     ),
     buried as (
         insert into dead_letter (message_sid, account_sid, namespace, reason, attempts, known_at, owed_at, died_at)
         select poison.message_sid, poison.account_sid, message.namespace, 'poison', poison.attempts,
                poison.known_at, poison.owed_at, moment.now
-        from moment, poison join message using (message_sid)
+        from moment, poison join message on message.message_sid = any (array[poison.message_sid])
     ),
     claimed as (
         update feedback
@@ -361,7 +363,7 @@ const CLAIM: &str = "-- Outbox::claim
             lease_token = moment.token,
             lease_until = moment.now + make_interval(secs => $4)
         from moment, due
-        where feedback.message_sid = due.message_sid and (due.lease_token is null or due.lost + 1 < $5)
+        where feedback.message_sid = any (array[due.message_sid]) and (due.lease_token is null or due.lost + 1 < $5)
         returning feedback.*
     )
     select message_sid, lease_token, attempts, extract(epoch from moment.now - known_at)::float8 as age,

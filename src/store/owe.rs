@@ -27,10 +27,10 @@ pub(super) async fn resolve_parked(
         gained as (select * from unnest($1::text[], $2::text[], $3::text[]) as gained (message_sid, namespace, action_id)),
         waiting as materialized (
             select parked.*
-            from parked
-            where (parked.namespace, parked.action_id) in (select namespace, action_id from gained)
+            from (select distinct namespace, action_id from gained) as gained
+            join parked on parked.namespace = any (array[gained.namespace]) and parked.action_id = any (array[gained.action_id])
             order by parked.namespace, parked.event_id
-            for update
+            for update of parked
         ),
         chosen as (
             select waiting.namespace, waiting.event_id, message.message_sid
@@ -40,13 +40,20 @@ pub(super) async fn resolve_parked(
             -- An event that confirms all of an action's messages confirms those that are registered later, too.
             select event.namespace, event.event_id, message.message_sid
             from gained
-            -- None of them stands at its message: those confirm one message.
-            join event on event.namespace = gained.namespace and event.action_id = gained.action_id and not event.at_message
-            join message on message.message_sid = gained.message_sid
+            -- None of them stands at its message: those confirm one message. By offset 0 the index, which has only such, is
+            -- asked by action and never read whole.
+            cross join lateral (
+                select namespace, event_id, resolve, occurred_at
+                from event
+                where event.namespace = gained.namespace and event.action_id = gained.action_id and not event.at_message
+                offset 0
+            ) as event
+            join message on message.message_sid = any (array[gained.message_sid])
             where event.resolve = 'all'
               and (message.sent_at is null or message.sent_at <= event.occurred_at)
               and not exists (select from waiting where (waiting.namespace, waiting.event_id) = (event.namespace, event.event_id))
-              and not exists (select from expired where (expired.namespace, expired.event_id) = (event.namespace, event.event_id))
+              and not exists (select from expired
+                              where expired.namespace = any (array[event.namespace]) and expired.event_id = any (array[event.event_id]))
         ),
         resolved as (
             insert into resolution (namespace, event_id, message_sid, resolved_at)
@@ -59,7 +66,7 @@ pub(super) async fn resolve_parked(
         unparked as (
             delete from parked
             using waiting
-            where parked.namespace = waiting.namespace and parked.event_id = waiting.event_id
+            where parked.namespace = any (array[waiting.namespace]) and parked.event_id = any (array[waiting.event_id])
             returning parked.event_id
         ),
         traced as (
@@ -118,7 +125,7 @@ pub(super) async fn owe(
             update message
             set owed_at = moment.now, last_event_at = moment.now
             from moment, fresh
-            where message.message_sid = fresh.message_sid and message.owed_at is null
+            where message.message_sid = any (array[fresh.message_sid]) and message.owed_at is null
             returning message.message_sid, message.account_sid,
                       least(coalesce(message.sent_at, message.registered_at), message.registered_at) as known_at
         ),

@@ -185,7 +185,7 @@ const PAY: &str = "-- Outbox::settle, what Twilio has taken
         delete from feedback
         using unnest($1::text[], $2::uuid[], $3::integer[], $4::integer[], $5::text[], $6::integer[], $7::timestamptz[])
             as told (message_sid, token, number, status, request_id, took_ms, date_updated)
-        where feedback.message_sid = told.message_sid
+        where feedback.message_sid = any (array[told.message_sid])
         returning told.*, feedback.account_sid, feedback.attempts,
                   extract(epoch from coalesce($8, clock_timestamp()) - feedback.owed_at)::float8 as owed_for,
                   feedback.lease_token is not distinct from told.token as held
@@ -229,13 +229,13 @@ const SETTLE: &str = "-- Outbox::settle
     paid as (
         delete from feedback
         using told
-        where feedback.message_sid = told.message_sid and told.verdict = 'confirmed'
+        where feedback.message_sid = any (array[told.message_sid]) and told.verdict = 'confirmed'
         returning feedback.message_sid, feedback.account_sid, feedback.attempts
     ),
     risen as (
         delete from dead_letter
         using told
-        where dead_letter.message_sid = told.message_sid and told.verdict = 'confirmed'
+        where dead_letter.message_sid = any (array[told.message_sid]) and told.verdict = 'confirmed'
         returning dead_letter.message_sid, dead_letter.account_sid, dead_letter.attempts
     ),
     confirmed as (
@@ -256,13 +256,13 @@ const SETTLE: &str = "-- Outbox::settle
             lease_token   = null,
             lease_until   = null
         from moment, held
-        where feedback.message_sid = held.message_sid and held.verdict = 'retry'
+        where feedback.message_sid = any (array[held.message_sid]) and held.verdict = 'retry'
           and held.message_sid not in (select message_sid from told where verdict = 'confirmed')
     ),
     given_up as (
         delete from feedback
         using held
-        where feedback.message_sid = held.message_sid and held.verdict = 'dead'
+        where feedback.message_sid = any (array[held.message_sid]) and held.verdict = 'dead'
           and held.message_sid not in (select message_sid from told where verdict = 'confirmed')
         returning feedback.*
     ),
@@ -271,7 +271,8 @@ const SETTLE: &str = "-- Outbox::settle
                                  known_at, owed_at, died_at)
         select given_up.message_sid, given_up.account_sid, message.namespace, held.reason, given_up.attempts, held.status,
                held.code, given_up.known_at, given_up.owed_at, moment.now
-        from moment, given_up join held using (message_sid) join message using (message_sid)
+        from moment, given_up join held using (message_sid)
+             join message on message.message_sid = any (array[given_up.message_sid])
     )
     select told.message_sid, held.message_sid is not null, confirmed.message_sid is not null,
            extract(epoch from moment.now - held.owed_at)::float8

@@ -32,7 +32,7 @@ pub(super) async fn carry<'a>(
             update parked
             set traceparent = told.traceparent
             from unnest($1::text[], $2::text[], $3::text[]) as told (namespace, event_id, traceparent)
-            where parked.namespace = told.namespace and parked.event_id = told.event_id",
+            where parked.namespace = any (array[told.namespace]) and parked.event_id = any (array[told.event_id])",
         )
         .bind(column(&parked, |(key, _)| key.namespace.as_str()))
         .bind(column(&parked, |(key, _)| key.event_id.as_str()))
@@ -47,7 +47,7 @@ pub(super) async fn carry<'a>(
             update feedback
             set traceparent = told.traceparent
             from unnest($1::text[], $2::text[]) as told (message_sid, traceparent)
-            where feedback.message_sid = told.message_sid and feedback.traceparent is null and feedback.attempts <= 1",
+            where feedback.message_sid = any (array[told.message_sid]) and feedback.traceparent is null and feedback.attempts <= 1",
         )
         .bind(column(&owed, |(sid, _)| sid.as_str()))
         .bind(column(&owed, |(_, trace)| trace.as_str()))

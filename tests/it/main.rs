@@ -22,6 +22,7 @@ mod handed_over; // promises 1 and 3, on the direct path
 mod in_shadow; // everything but the request
 mod embedded; // a Postgres of our own
 mod on_kubernetes; // the files for Kubernetes, and what they start
+mod planned_once; // what is planned while there is little serves when there is much
 mod migrations_only_add; // what the version before can run on
 mod saying_it_twice; // promise 4
 mod sdk; // Twilio's own SDK cannot tell the simulator from Twilio
