@@ -234,6 +234,7 @@ impl World {
         for replica in &mut self.replicas {
             replica.look();
             figures.none("unexpected ends of a process", replica.unexpected.len());
+            replica.unexpected.iter().for_each(|ended| figures.show(ended, false));
             figures.none("panics", replica.log().matches("panicked at").count());
         }
     }
