@@ -45,7 +45,8 @@ pub enum Plans {
     /// then its index read from end to end, and hashed, merged or gone through for each row, costs no more than the looking
     /// up of a key, and goes on when there are a million. So these statements join a table as in
     /// `message.message_sid = any (array[told.message_sid])`, which Postgres can neither hash nor merge: looking each key up
-    /// is the only plan there is, whatever the statistics say. `planned_once` holds them to it.
+    /// is the only plan there is, whatever the statistics say. The tests in `planned_once` hold those to it that an event
+    /// and its message meet on their way; not those that give back, interrupt or bury.
     Once,
     /// As Postgres sees fit. For statements whose filters may or may not be given.
     AsPostgresSeesFit,

@@ -132,6 +132,9 @@ async fn serves_a_full_one(analyzed: Analyzed) {
     })
     .await;
     let after = read(*observer.lock().await).await;
+    for key in ["message_pkey", "feedback_pkey", "event_pkey", "parked_of_action"] {
+        assert!(before[key] < after[key], "what the sessions have read by {key} is counted");
+    }
     let read_whole: BTreeMap<_, _> =
         after.iter().map(|(name, read)| (name, read - before[name])).filter(|(_, read)| FEW < *read).collect();
     assert_eq!(read_whole, BTreeMap::new(), "read by the row");
